@@ -1,0 +1,85 @@
+"""The configuration of one trial: frozen, strict, complete; and its keys.
+
+A key is a hash of everything that can change a result, resolved: no "auto", no default left to a
+library. Two trials with one key are the same trial, whichever sweep asked for them.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KEY_VERSION = 1
+"""Raised when training itself changes, so that old results are never mistaken for new ones."""
+
+MEASURE_VERSION = 1
+"""Raised when a measure's definition changes."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainConfig(_Strict):
+    """Everything that decides the weights, but for the bytes of the data and of the backbone."""
+
+    backbone: str
+    data: tuple[str, ...]
+    mono_ratio: float = Field(ge=0.0, le=1.0)  # α of the paper: 1.0 = X-X-mono, 0.0 = X-Y, 0.5 = hybrid
+    batch_size: int = Field(ge=2)
+    steps: int = Field(ge=1)  # resolved from `examples` or `updates` by the plan
+    seed: int = Field(ge=0)
+    languages: tuple[str, ...] | None = None  # None: all languages of the data
+    schedule: Literal["exact", "bernoulli"] = "exact"
+    passage: Literal["sentence", "paragraph"] = "sentence"
+    learning_rate: float = Field(default=5e-5, gt=0.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    warmup: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of the steps
+    decay: Literal["linear", "constant"] = "linear"
+    clip_norm: float = Field(default=1.0, gt=0.0)
+    temperature: float = Field(default=0.05, gt=0.0)
+    symmetric: bool = False
+    max_query_length: int = Field(default=64, ge=4)  # tokens
+    max_passage_length: int = Field(default=128, ge=4)  # tokens
+    chunk_size: int | None = Field(default=None, ge=1)  # gradient cache; None: whole batch at once
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(default=1, ge=1)  # changes the order of floating-point sums
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class EvalConfig(_Strict):
+    """Everything besides the weights and the task's bytes that decides scores. Lengths None: as the model ships them."""
+
+    max_query_length: int | None = Field(default=None, ge=4)
+    max_document_length: int | None = Field(default=None, ge=4)
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def train_key(config: TrainConfig, *, backbone_digest: str, data_digests: dict[str, str]) -> str:
+    """20 hexadecimal digits naming the weights that training with `config` gives."""
+    return _digest(
+        {
+            "version": KEY_VERSION,
+            "config": config.model_dump(mode="json"),
+            "backbone": backbone_digest,
+            "data": data_digests,
+        }
+    )
+
+
+def untouched_key(backbone_digest: str) -> str:
+    """20 hexadecimal digits naming the backbone as it came, trained on nothing."""
+    return _digest({"version": KEY_VERSION, "untouched": backbone_digest})
+
+
+def score_key(config: EvalConfig, *, task: str, task_digest: str) -> str:
+    """20 hexadecimal digits naming the measurement of any model on one task."""
+    return _digest(
+        {"version": MEASURE_VERSION, "config": config.model_dump(mode="json"), "task": task, "digest": task_digest}
+    )

@@ -1,0 +1,1 @@
+"""Many trials: which, where, and what they mean."""
