@@ -1,121 +1,76 @@
-"""What a sweep file says: the sections, and the sweep they make once everything in them holds."""
+"""A sweep file, read strictly: every mistake at once, each with its line, its field and the fix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from hybrid.errors import BadInput
+from sweeps.spec_axes import Axes, default
+from sweeps.spec_checks import check_meaning
+from sweeps.spec_fields import (
+    DEFAULTS,
+    FOLLOWS,
+    TRAIN_FIELDS,
+    check,
+    check_train_field,
+    did_you_mean,
+    plain,
+)
+from sweeps.spec_rules import check_resources, check_search, read_reference
+from sweeps.spec_sections import (
+    GROUPS,
+    Evaluate,
+    Export,
+    Group,
+    Guardrail,
+    Hold,
+    Limits,
+    Optuna,
+    Range,
+    ResourceRule,
+    Search,
+    Seeds,
+    SweepName,
+    Tracking,
+)
+from sweeps.spec_source import Source, apply_overrides, read_source
 
-Name = Annotated[str, Field(min_length=1)]
-Names = tuple[Name, ...]
-Group = Literal["select_in_domain", "select_zero_shot", "in_domain", "zero_shot"]
-GROUPS: tuple[Group, ...] = ("select_in_domain", "select_zero_shot", "in_domain", "zero_shot")
+__all__ = [
+    "GROUPS",
+    "SHIPPED",
+    "Evaluate",
+    "Export",
+    "Group",
+    "Guardrail",
+    "Limits",
+    "Optuna",
+    "Range",
+    "ResourceRule",
+    "Sweep",
+    "Tracking",
+    "read_spec",
+    "shipped_names",
+]
 
+SHIPPED = Path(__file__).parent / "specs"
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class SelectOn(Section):
-    """Tasks that choosing, pruning, the guardrail and the search see; never reported as results."""
-
-    in_domain: Names = ()
-    zero_shot: Names = ()
-
-
-class Lengths(Section):
-    """Tokens kept when measuring; null: as the model ships them."""
-
-    query: int | None = Field(default=None, ge=4)
-    document: int | None = Field(default=None, ge=4)
-
-
-class Evaluate(Section):
-    select_on: SelectOn = SelectOn()
-    in_domain: Names = ()
-    zero_shot: Names = ()
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    lengths: Lengths = Lengths()
-    allow_overlap: bool = False  # selection and reporting, or training and measuring, may share data
-
-    @property
-    def groups(self) -> dict[Group, Names]:
-        """The tasks of each group, in the order written."""
-        return {
-            "select_in_domain": self.select_on.in_domain,
-            "select_zero_shot": self.select_on.zero_shot,
-            "in_domain": self.in_domain,
-            "zero_shot": self.zero_shot,
-        }
-
-    @property
-    def tasks(self) -> dict[str, tuple[Group, ...]]:
-        """Every task once, with the groups it belongs to."""
-        tasks: dict[str, tuple[Group, ...]] = {}
-        for group, names in self.groups.items():
-            for name in names:
-                tasks[name] = (*tasks.get(name, ()), group)
-        return tasks
-
-
-class Guardrail(Section):
-    """How much the reference may be undercut: one-sided, declared before the run."""
-
-    group: Literal["zero_shot", "in_domain"] = "zero_shot"
-    measure: str = "ndcg_at_10"
-    margin: float = Field(default=0.01, gt=0.0, lt=1.0)  # a fraction: 0.01 is one point
-    level: float = Field(default=0.05, gt=0.0, lt=0.5)
-
-
-class ResourceRule(Section):
-    """What a trial takes; the first rule whose `when` agrees with the trial counts."""
-
-    when: dict[str, Any] = Field(default_factory=dict)
-    cpu: float = Field(default=1.0, gt=0.0)
-    gpu: float = Field(default=0.0, ge=0.0)
-
-
-class Limits(Section):
-    """Where a run stops starting trials; null: no limit."""
-
-    gpu_hours: float | None = Field(default=None, gt=0.0)
-    wall_hours: float | None = Field(default=None, gt=0.0)
-    trials: int | None = Field(default=None, ge=1)  # started by one run
-    retries: int = Field(default=2, ge=0)  # of one trial, after its process died or it raised
-    max_consecutive_failed: int = Field(default=5, ge=1)
-
-
-class Tracking(Section):
-    uri: str | None = None  # null: SQLite in the store
-
-
-class Range(Section):
-    """A range an axis is searched in; a whole-numbered axis takes whole numbers."""
-
-    low: float
-    high: float
-    step: float | None = Field(default=None, gt=0.0)
-    log: bool = False
-
-
-class Optuna(Section):
-    arms: int = Field(default=20, ge=1)  # proposed in all, those the store already has included
-    seed: int = Field(default=0, ge=0)
-    space: dict[str, Range | tuple[Any, ...]] = Field(default_factory=dict)  # by axis; an axis not named: its listed values
-
-
-class Search(Section):
-    """Two objectives on the selection sets: in-domain up, zero-shot up."""
-
-    optuna: Optuna = Optuna()
-
-
-class Export(Section):
-    """The rule that chooses the winner, on the selection sets alone."""
-
-    maximise: str = "map"  # measure, macro mean over the in-domain selection tasks
-    setting: Literal["mono", "cross", "multi"] | None = None  # null: mean over all that have the measure
-    guardrail: bool = True  # only arms that keep the guardrail
+SECTIONS: dict[str, tuple[Any, Any]] = {
+    "name": (SweepName, None),
+    "axes": (None, None),  # read by Axes
+    "seeds": (Seeds, (1, 2, 3)),
+    "hold": (Hold, None),
+    "train": (None, {}),  # field by field
+    "evaluate": (Evaluate, None),
+    "reference": (dict[str, Any], None),
+    "guardrail": (Guardrail, Guardrail()),
+    "resources": (tuple[ResourceRule, ...], ()),
+    "limits": (Limits, Limits()),
+    "tracking": (Tracking, Tracking()),
+    "search": (Search, None),
+    "export": (Export, Export()),
+}
+"""Section → type, default. Only `name`, `axes` and `evaluate` must be there."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +78,171 @@ class Sweep:
     """A sweep file that holds: names known, types right, axes expanded to arms."""
 
     name: str
-    axes: Mapping[str, tuple[Any, ...]]  # axis -> its values in the order met; any TrainConfig field, examples or updates
+    axes: Mapping[str, tuple[Any, ...]]  # axis -> its values in the order met
     points: tuple[Mapping[str, Any], ...]  # one arm each: a value for every axis
     seeds: tuple[int, ...]
-    hold: Literal["examples", "updates"]
-    train: Mapping[str, Any]  # what is no axis: TrainConfig fields, `precision` possibly "auto", `examples` or `updates`
+    hold: Hold  # what stays equal when batch_size changes
+    train: Mapping[
+        str, Any
+    ]  # every field that is no axis; `precision` may be "auto"; `examples` or `updates`
     evaluate: Evaluate
     reference: Mapping[str, Any]  # axis -> value; an arm's reference has these and is otherwise like the arm
-    guardrail: Guardrail = Guardrail()
-    resources: tuple[ResourceRule, ...] = (ResourceRule(),)
-    limits: Limits = Limits()
-    tracking: Tracking = Tracking()
-    search: Optuna | None = None
-    export: Export = Export()
+    guardrail: Guardrail
+    resources: tuple[ResourceRule, ...]
+    limits: Limits
+    tracking: Tracking
+    search: Optuna | None
+    export: Export
     notes: tuple[str, ...] = ()  # what a reader should know: defaults taken, overlaps allowed
     path: str = ""  # of the sweep file
-    text: str = field(default="", repr=False)  # the file as written, with the overrides as comments
+    text: str = field(default="", repr=False)  # the file as written, overrides as comments at its end
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def read_spec(path_or_name: str, overrides: Sequence[str] = (), data_root: Path | None = None) -> Sweep:
+    """The sweep in a file or shipped under a name, `key=value` overrides applied.
+
+    Raises BadInput with every mistake at once. Data files are only looked for, not read.
+    """
+    source = _read(path_or_name)
+    apply_overrides(source, overrides)
+    sections = _sections(source)
+    notes = check_meaning(source, data_root)
+    axes = Axes(source, source.value.get("axes"))
+    train = _train(source, axes, notes)
+    hold = _hold(source, train, axes)
+    points = axes.points(train)
+    reference = read_reference(source, axes, points, notes)
+    check_resources(source, sections["resources"])
+    check_search(source, sections["search"], sections["evaluate"], axes)
+    if source.mistakes:
+        raise BadInput(_in_order(source))
+    return Sweep(
+        name=sections["name"],
+        axes={axis: tuple(values) for axis, values in axes.values.items()},
+        points=tuple(points),
+        seeds=sections["seeds"],
+        hold=hold,
+        train=train,
+        evaluate=sections["evaluate"],
+        reference=reference,
+        guardrail=sections["guardrail"],
+        resources=(*sections["resources"], ResourceRule()),
+        limits=sections["limits"],
+        tracking=sections["tracking"],
+        search=sections["search"].optuna if sections["search"] else None,
+        export=sections["export"],
+        notes=tuple(notes),
+        path=source.file,
+        text=source.text + "".join(f"# --set {override}\n" for override in overrides),
+    )
+
+
+def _read(path_or_name: str) -> Source:
+    path = Path(path_or_name)
+    if not path.is_file():
+        shipped = SHIPPED / f"{path_or_name}.yaml"
+        if path_or_name not in shipped_names():
+            what = "is a folder" if path.is_dir() else "there is no such file"
+            raise BadInput(
+                f"{path_or_name}: {what}, nor a shipped sweep{did_you_mean(path_or_name, shipped_names())}"
+            )
+        path = shipped
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 text (at byte {error.start}); save the file as UTF-8") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    return read_source(text, path.name if path.parent == SHIPPED else str(path))
+
+
+def _sections(source: Source) -> dict[str, Any]:
+    """Every section by its type; a section with a mistake, or not there, has its default."""
+    sections = {name: standard for name, (_, standard) in SECTIONS.items()}
+    for name in source.value:
+        if name not in SECTIONS:
+            hint = (
+                f"; put it under `train`: train: {{{name}: …}}"
+                if name in TRAIN_FIELDS
+                else did_you_mean(name, SECTIONS)
+            )
+            source.mistake((name,), f"unknown field{hint}")
+    for name in ("name", "axes", "evaluate"):
+        if source.value.get(name) is None:
+            source.mistake((), f"`{name}` is missing; add `{name}:`, see docs/sweep-file.md")
+    for name, (kind, _) in SECTIONS.items():
+        written = source.value.get(name)
+        if kind is None or written is None:
+            continue
+        value, wrong = check(kind, written)
+        for path, sentence in wrong:
+            source.mistake((name, *path), sentence)
+        if not wrong:
+            sections[name] = value
+        seeds = written if name == "seeds" and isinstance(written, list) else []
+        for i, seed in enumerate(seeds):
+            if seed in seeds[:i]:
+                source.mistake((name, i), f"{seed} is listed twice; a seed is one replicate, list each once")
+    return sections
+
+
+def _train(source: Source, axes: Axes, notes: list[str]) -> dict[str, Any]:
+    """Every training field that is no axis, as written or by default."""
+    written = source.value.get("train") or {}
+    if not isinstance(written, dict):
+        source.mistake(("train",), "must be a mapping of training fields, for example {learning_rate: 5e-5}")
+        written = {}
+    train: dict[str, Any] = {}
+    for name, value in written.items():
+        path = ("train", name)
+        if name in FOLLOWS:
+            source.mistake(path, f"cannot be set: {FOLLOWS[name]}")
+        elif name not in TRAIN_FIELDS:
+            source.mistake(path, f"unknown field{did_you_mean(name, TRAIN_FIELDS)}")
+        elif name in axes.swept:
+            source.mistake(path, "is an axis too; keep it under `axes` or under `train`, not both")
+        else:
+            train[name], wrong = check_train_field(name, value)
+            for below, sentence in wrong:
+                source.mistake((*path, *below), sentence)
+    fields = [
+        name for name in TRAIN_FIELDS if name not in (*train, *axes.swept, "examples", "updates", "threads")
+    ]
+    for name in fields:
+        train[name] = default(name)
+        if name in DEFAULTS:
+            notes.append(f"train.{name} is not given: {plain(train[name])} is taken")
+    return train
+
+
+def _hold(source: Source, train: dict[str, Any], axes: Axes) -> Hold:
+    """What is held when the batch size changes: what the length of training is given in."""
+    given: list[Hold] = [name for name in get_args(Hold) if name in train or name in axes.values]
+    hold = source.value.get("hold")
+    if len(given) == 2:
+        source.mistake(
+            ("train",), "has `examples` and `updates`; keep the one that stays equal when batch_size changes"
+        )
+    elif given and hold in get_args(Hold) and hold != given[0]:
+        source.mistake(
+            ("hold",), f"holds {hold}, but the length is given in {given[0]}; give train.{hold} instead"
+        )
+    elif not given and hold == "updates":
+        source.mistake(("hold",), "holds updates, but there are none; add train.updates, for example 200")
+    elif not given:
+        train["examples"] = DEFAULTS["examples"]
+    return given[0] if given else "examples"
+
+
+def _in_order(source: Source) -> list[str]:
+    """Each mistake once, by line."""
+
+    def line(mistake: str) -> int:
+        number = mistake.removeprefix(source.file).partition(":")[2].partition(":")[0]
+        return int(number) if number.isdigit() else 0
+
+    return sorted(dict.fromkeys(source.mistakes), key=line)

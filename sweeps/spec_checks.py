@@ -1,0 +1,153 @@
+"""What the names in a sweep file mean: are they known, are the files there, do the sets keep apart?
+
+Works on the values as written, so that a mistake elsewhere in the file hides none of these.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+
+from hybrid.backbones import BACKBONES, resolve
+from hybrid.data.catalog import DATASETS
+from hybrid.errors import BadInput
+from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER
+from sweeps.spec_axes import default
+from sweeps.spec_fields import did_you_mean
+from sweeps.spec_source import Path, Source
+
+Written = tuple[Path, str]
+
+SELECTION: tuple[Path, ...] = (("evaluate", "select_on", "in_domain"), ("evaluate", "select_on", "zero_shot"))
+REPORTING: tuple[Path, ...] = (("evaluate", "in_domain"), ("evaluate", "zero_shot"))
+
+
+def check_meaning(source: Source, data_root: FilePath | None) -> list[str]:
+    """Adds to the source's mistakes; returns notes for the reader."""
+    backbones = _values_of("backbone", source)
+    training = _values_of("data", source)
+    tasks = [written for path in (*SELECTION, *REPORTING) for written in texts(source.value, path)]
+    for path, name in backbones:
+        try:
+            resolve(name)
+        except BadInput as error:
+            source.mistakes += [f"{source.where(path)}: {sentence}" for sentence in error.mistakes]
+    _check_measures(source)
+    notes = _check_groups(source, training, data_root)
+    for _, name in backbones:
+        seen = BACKBONES[name].seen if name in BACKBONES else ()
+        for _, task in texts(source.value, REPORTING[1]):
+            base = task.partition(":")[0]
+            if (DATASETS[base].provenance if base in DATASETS else {base}) & set(seen):
+                notes.append(f"{task} is not zero-shot for {name}: its own training had that text")
+    return list(dict.fromkeys(notes))
+
+
+def texts(value: Any, path: Path) -> list[Written]:
+    """Every text at or below `path` in the values as written, with its own path."""
+    for part in path:
+        inside = isinstance(value, dict) and part in value
+        if not inside:
+            return []
+        value = value[part]
+    return list(_texts_below(value, path))
+
+
+def overlap(one: str, other: str, data_root: FilePath | None = None) -> bool:
+    """Whether two names of data sets share queries: the same split, or a whole set and a split of it."""
+    (base, split), (other_base, other_split) = _split(one, data_root), _split(other, data_root)
+    return base == other_base and (split == other_split or "whole" in (split, other_split))
+
+
+def _split(name: str, data_root: FilePath | None) -> tuple[str, str]:
+    base, _, split = name.partition(":")
+    if base in DATASETS:
+        standard = DATASETS[base].default_split
+    else:  # a folder in BEIR's layout has splits; any other is measured whole
+        standard = "test" if data_root is not None and (data_root / base / "corpus.jsonl").exists() else None
+    return base, split or standard or "whole"
+
+
+def _texts_below(value: Any, path: Path) -> Iterator[Written]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _texts_below(item, (*path, i))
+
+
+def _values_of(field: str, source: Source) -> list[Written]:
+    """Every value of a training field, as an axis or fixed; its default where the file gives none."""
+    axes = source.value.get("axes")
+    found = texts(source.value, ("train", field))
+    for part in ("grid", "zip", "include", "exclude"):
+        below = axes.get(part) if isinstance(axes, dict) else None
+        if isinstance(below, list):
+            for i, entry in enumerate(below):
+                if isinstance(entry, dict):
+                    found += [(("axes", part, i, *path), text) for path, text in texts(entry, (field,))]
+        else:
+            found += texts(source.value, ("axes", part, field))
+    if not found:
+        standard = default(field)
+        found = [(("train", field), name) for name in ([standard] if isinstance(standard, str) else standard)]
+    return found
+
+
+def _check_groups(source: Source, training: Sequence[Written], data_root: FilePath | None) -> list[str]:
+    """Selection, reporting and training sets keep apart, unless the file allows it."""
+    groups = {path: texts(source.value, path) for path in (*SELECTION, *REPORTING)}
+    if not any(groups[path] for path in REPORTING) and "evaluate" in source.value:
+        source.mistake(("evaluate",), "nothing to report on; list tasks under `in_domain` or `zero_shot`")
+    for path, names in groups.items():
+        for i, (place, name) in enumerate(names):
+            if any(name == earlier for _, earlier in names[:i]):
+                source.mistake(place, f"{name} is listed twice in {path[-1]}; remove one")
+    found: list[tuple[Path, str]] = []
+    for selection in SELECTION:
+        for place, name in groups[selection]:
+            for reporting in REPORTING:
+                found += [
+                    (
+                        place,
+                        f"{name} chooses and {other} reports, but they share queries; use disjoint splits",
+                    )
+                    for _, other in groups[reporting]
+                    if overlap(name, other, data_root)
+                ]
+    for trained in dict.fromkeys(name for _, name in training):
+        for path in groups:
+            found += [
+                (
+                    place,
+                    f"{name} is measured and {trained} trained on, but they share text; use disjoint splits",
+                )
+                for place, name in groups[path]
+                if overlap(name, trained, data_root)
+            ]
+    for in_domain, zero_shot in zip((SELECTION[0], REPORTING[0]), (SELECTION[1], REPORTING[1]), strict=True):
+        found += [
+            (place, f"{name} stands under in_domain and under zero_shot; it can be only one of them")
+            for place, name in groups[zero_shot]
+            if name in [other for _, other in groups[in_domain]]
+        ]
+    evaluate = source.value.get("evaluate")
+    if isinstance(evaluate, dict) and evaluate.get("allow_overlap") is True:
+        return [f"overlap allowed: {sentence.rpartition(';')[0]}" for _, sentence in found]
+    source.mistakes += [
+        f"{source.where(place)}: {sentence}, or say evaluate: {{allow_overlap: true}}"
+        for place, sentence in found
+    ]
+    return []
+
+
+def _check_measures(source: Source) -> None:
+    for path in (("guardrail", "measure"), ("export", "maximise")):
+        for place, name in texts(source.value, path):
+            if name not in MEASURES:
+                source.mistake(place, f"unknown measure {name}{did_you_mean(name, MEASURES)}")
+            elif name in LOWER_IS_BETTER | NEITHER_IS_BETTER:
+                better = [m for m in MEASURES if m not in LOWER_IS_BETTER | NEITHER_IS_BETTER]
+                source.mistake(
+                    place, f"{name} is no measure where more is better; use one of {', '.join(better)}"
+                )
