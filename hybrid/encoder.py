@@ -1,0 +1,299 @@
+"""A dual encoder with shared weights: texts in, unit vectors out.
+
+Shapes: batch = texts in a batch, length = tokens of its longest text, dim = size of an embedding.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from huggingface_hub import HfApi
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Transformer
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+from hybrid.backbones import Backbone, absent, backbone_path, resolve
+from hybrid.data.records import Precision
+from hybrid.errors import BadInput
+from hybrid.hardware import cpu_precision
+
+Kind = Literal["query", "passage"]
+TokenIds = NDArray[np.int32]
+
+_TEXTS_TOKENISED_TOGETHER = 4096
+
+
+def hardware_precision(device: str = "cpu") -> Precision:
+    """`bf16` if the device multiplies bfloat16 matrices in hardware, otherwise `fp32`."""
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    return cpu_precision()
+
+
+class Encoder:
+    """A sentence-transformers model that embeds queries and passages, each with its prompt and length.
+
+    `shipped_query_length` and `shipped_passage_length` are what the model's files (or its row in
+    `BACKBONES`) say; `max_query_length` and `max_passage_length` what was asked for on loading.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        backbone: Backbone,
+        *,
+        max_query_length: int | None = None,
+        max_passage_length: int | None = None,
+    ) -> None:
+        self.model = model
+        self.backbone = backbone
+        transformer: Any = model[0]
+        longest = model.max_seq_length or 512
+        self.shipped_query_length = int(backbone.max_query_length or transformer.query_length or longest)
+        self.shipped_passage_length = int(
+            backbone.max_passage_length or transformer.document_length or longest
+        )
+        self.max_query_length = max_query_length or self.shipped_query_length
+        self.max_passage_length = max_passage_length or self.shipped_passage_length
+        self.query_prompt = _prompt(backbone.query_prompt, model, ("query",))
+        self.passage_prompt = _prompt(backbone.passage_prompt, model, ("document", "passage", "corpus"))
+        model.prompts = {"query": self.query_prompt, "document": self.passage_prompt}
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str,
+        *,
+        max_query_length: int | None = None,
+        max_passage_length: int | None = None,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """Load a row of `BACKBONES`, a folder, or a model of the hub. Lengths in tokens; None: as it ships.
+
+        Raises BadInput, with every mistake, for a model that cannot be had or lengths it cannot take.
+        """
+        backbone = resolve(name_or_path)
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise BadInput("device 'cuda': this machine has no GPU that torch can use; take device 'cpu'.")
+        if backbone.remote_code and not trust_remote_code:
+            raise BadInput(
+                f"backbone {backbone.name!r} runs Python code from {backbone.source!r}; "
+                "allow that with trust_remote_code."
+            )
+        model = _load_model(backbone, device, trust_remote_code)
+        mistakes = _check_model(name_or_path, model, max_query_length, max_passage_length)
+        if mistakes:
+            raise BadInput(mistakes)
+        return cls(model, backbone, max_query_length=max_query_length, max_passage_length=max_passage_length)
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self.model.get_embedding_dimension() or 0)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.model.device)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All weights, for an optimiser."""
+        return iter(self.model.parameters())
+
+    def tokenize(self, texts: Sequence[str], kind: Kind, *, max_length: int | None = None) -> list[TokenIds]:
+        """Token ids of each text: prompt and special tokens included, cut to `max_length` tokens.
+
+        Returns one int32 array of shape (length of the text,) per text. `max_length` None: the
+        encoder's own for that kind.
+        """
+        prompt = self.query_prompt if kind == "query" else self.passage_prompt
+        length = max_length or (self.max_query_length if kind == "query" else self.max_passage_length)
+        if not len(texts):
+            return []
+        encoded = self.model.tokenizer(
+            [prompt + text for text in texts],
+            truncation="longest_first",
+            max_length=length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        return [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+
+    def collate(self, token_ids: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+        """Pad token ids to the longest: input ids and attention mask, each int64 of shape (batch, length)."""
+        tokenizer = self.model.tokenizer
+        length = max(len(ids) for ids in token_ids)
+        padding = tokenizer.pad_token_id or 0
+        input_ids = np.full((len(token_ids), length), padding, dtype=np.int64)  # (batch, length)
+        attention_mask = np.zeros_like(input_ids)  # (batch, length)
+        for row, ids in enumerate(token_ids):
+            place = slice(length - len(ids), None) if tokenizer.padding_side == "left" else slice(len(ids))
+            input_ids[row, place] = ids
+            attention_mask[row, place] = 1
+        return torch.from_numpy(input_ids).to(self.device), torch.from_numpy(attention_mask).to(self.device)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Unit vectors (batch, dim), float32, with gradient; pooled as the model's own files say."""
+        return self._embed(self.model[0], input_ids, attention_mask)
+
+    def _embed(self, transformer: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        features = transformer({"input_ids": input_ids, "attention_mask": attention_mask})
+        # Pooling and what follows sum in float32, whatever the transformer computed in.
+        features["token_embeddings"] = features["token_embeddings"].float()  # (batch, length, hidden)
+        for module in list(self.model)[1:]:
+            features = module(features)
+        return F.normalize(features["sentence_embedding"].float(), dim=-1)  # (batch, dim)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        kind: Kind,
+        *,
+        precision: Precision = "fp32",
+        batch_tokens: int = 4096,
+        max_length: int | None = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Embed texts: unit vectors of shape (texts, dim), float32, in the order given.
+
+        Texts of like length share a batch of at most `batch_tokens` tokens, padding included.
+        `precision` bf16 runs the transformer's weights and activations in bfloat16. `out` receives
+        the rows where given, for example a memory-mapped array. Raises BadInput if bf16 is asked of
+        a device that has it not in hardware.
+        """
+        if precision == "bf16" and hardware_precision(self.device.type) != "bf16":
+            device = self.device.type
+            raise BadInput(f"precision bf16: this {device} does not compute it in hardware; take fp32.")
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32) if out is None else out  # (texts, dim)
+        training = self.model.training
+        self.model.eval()
+        transformer = self.model[0]
+        if precision == "bf16":
+            transformer = copy.deepcopy(transformer).to(torch.bfloat16)
+        try:
+            with torch.inference_mode():
+                for rows, token_ids in self._batches(texts, kind, batch_tokens, max_length):
+                    embedded = self._embed(transformer, *self.collate(token_ids))  # (batch, dim)
+                    vectors[rows] = embedded.cpu().numpy()
+        finally:
+            self.model.train(training)
+        return vectors
+
+    def _batches(
+        self, texts: Sequence[str], kind: Kind, batch_tokens: int, max_length: int | None
+    ) -> Iterator[tuple[NDArray[np.int64], list[TokenIds]]]:
+        """Rows and token ids of each batch, longest texts first, so that too little memory shows at once.
+
+        Texts are sorted by characters, cut into chunks, and sorted by tokens within a chunk; the
+        next chunk is tokenised while this one is embedded.
+        """
+        order = np.argsort([-len(text) for text in texts], kind="stable")  # (texts,)
+
+        def tokenize(start: int) -> list[TokenIds]:
+            rows = order[start : start + _TEXTS_TOKENISED_TOGETHER]
+            return self.tokenize([texts[int(row)] for row in rows], kind, max_length=max_length)
+
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ahead = pool.submit(tokenize, 0)
+            for chunk_start in range(0, len(order), _TEXTS_TOKENISED_TOGETHER):
+                rows = order[chunk_start : chunk_start + _TEXTS_TOKENISED_TOGETHER]  # (chunk,)
+                token_ids = ahead.result()
+                ahead = pool.submit(tokenize, chunk_start + len(rows))
+                by_length = np.argsort([-len(ids) for ids in token_ids], kind="stable")  # (chunk,)
+                start = 0
+                while start < len(rows):
+                    longest = len(token_ids[by_length[start]])
+                    batch = by_length[start : start + max(1, batch_tokens // longest)]  # (batch,)
+                    yield rows[batch], [token_ids[index] for index in batch]
+                    start += len(batch)
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Share in [0, 1] of the texts' tokens, special ones aside, that the vocabulary does not know."""
+        tokenizer = self.model.tokenizer
+        encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if len(texts) else []
+        tokens = sum(len(ids) for ids in encoded)
+        unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
+        return unknown / tokens if tokens else 0.0
+
+    def save(self, path: Path | str) -> None:
+        """Write the model in sentence-transformers format; prompts go with it."""
+        with _no_progress_bars():
+            self.model.save(str(path), create_model_card=False)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _load_model(backbone: Backbone, device: str, trust_remote_code: bool) -> SentenceTransformer:
+    path = backbone_path(backbone)
+    if isinstance(path, str):
+        _check_hub(backbone)
+    try:
+        with _no_progress_bars():
+            return SentenceTransformer(
+                str(path),
+                device=device,
+                trust_remote_code=trust_remote_code,
+                revision=backbone.revision if isinstance(path, str) else None,
+                local_files_only=isinstance(path, Path),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(path, str):
+            raise BadInput(f"{absent(backbone)} ({_first_line(error)})") from error
+        raise BadInput(f"{path}: no sentence-transformers model can be read: {_first_line(error)}") from error
+
+
+def _check_hub(backbone: Backbone) -> None:
+    """One request, so that a missing network is known at once and not after a minute of retries."""
+    try:
+        HfApi().model_info(backbone.source, revision=backbone.revision, timeout=10.0)
+    except Exception as error:  # which classes these are depends on the hub client's version
+        raise BadInput(f"{absent(backbone)} ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _check_model(
+    name: str, model: SentenceTransformer, max_query_length: int | None, max_passage_length: int | None
+) -> list[str]:
+    if not isinstance(model[0], Transformer) or model.tokenizer is None:
+        return [f"backbone {name!r}: its first module is {type(model[0]).__name__}, not a transformer."]
+    mistakes = []
+    config = model[0].model.config
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and "roberta" in config.model_type:
+        positions -= 2  # its first position stands after the padding's
+    for what, length in (("max_query_length", max_query_length), ("max_passage_length", max_passage_length)):
+        if length is not None and positions and length > positions:
+            mistakes.append(f"{what} {length}: {name!r} has positions for {positions} tokens at most.")
+    skips_prompt = any(getattr(module, "include_prompt", True) is False for module in model)
+    if skips_prompt and any(model.prompts.values()):
+        mistakes.append(f"backbone {name!r}: it leaves its prompt out of pooling, which is not supported.")
+    return mistakes
+
+
+def _prompt(own: str | None, model: SentenceTransformer, names: Sequence[str]) -> str:
+    """The row's prompt; otherwise the first of `names` the model's files fill; otherwise its default."""
+    if own is not None:
+        return own
+    filled = [model.prompts[name] for name in names if model.prompts.get(name)]
+    default = model.prompts.get(model.default_prompt_name or "", "")
+    return str(filled[0] if filled else default)
