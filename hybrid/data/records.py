@@ -47,7 +47,9 @@ class ParallelPairs:
 
     name: str
     pair_ids: Sequence[str]
-    clusters: Sequence[str]  # language-independent passage cluster: pairs of one cluster are no negatives of each other
+    clusters: Sequence[
+        str
+    ]  # language-independent passage cluster: pairs of one cluster are no negatives of each other
     questions: Mapping[str, Sequence[str | None]]  # language -> question per pair
     passages: Mapping[str, Sequence[str | None]]  # language -> passage per pair
     digest: str

@@ -1,0 +1,81 @@
+"""Columns of memory-mapped Arrow files, seen as sequences of strings.
+
+A corpus of millions of documents stays on disk: only the texts asked for become Python strings.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+ROWS = 8192
+"""Rows of one record batch: the unit of memory in writing, and of reading when all is read in order."""
+
+
+class ArrowStrings(Sequence[str]):
+    """A string column as a sequence.
+
+    With `rows`, item i is the column's row rows[i], and None where rows[i] is -1: several sequences can
+    share one column without copying its texts.
+    """
+
+    def __init__(self, column: pa.ChunkedArray, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self.column = column
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.column) if self.rows is None else len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ArrowStrings": ...
+    def __getitem__(self, index: int | slice) -> "str | ArrowStrings":
+        if isinstance(index, slice):
+            rows = np.arange(len(self.column)) if self.rows is None else self.rows
+            return ArrowStrings(self.column, rows[index])
+        row = index if self.rows is None else int(self.rows[index])
+        if row == -1 and self.rows is not None:
+            return cast("str", None)
+        return cast("str", self.column[row].as_py())
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ROWS):
+            yield from self._block(start)
+
+    def _block(self, start: int) -> list[str]:
+        if self.rows is None:
+            return cast("list[str]", self.column.slice(start, ROWS).to_pylist())
+        rows = self.rows[start : start + ROWS]
+        texts = self.column.take(pa.array(np.where(rows < 0, 0, rows))).to_pylist()
+        return [text if row >= 0 else cast("str", None) for text, row in zip(texts, rows, strict=True)]
+
+    def __repr__(self) -> str:
+        return f"ArrowStrings({len(self)} strings)"
+
+
+def write_rows(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write tuples as an Arrow IPC file, in memory bounded by one record batch."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        batch: list[tuple[Any, ...]] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == ROWS:
+                writer.write_batch(_batch(batch, schema))
+                batch = []
+        if batch:
+            writer.write_batch(_batch(batch, schema))
+
+
+def open_table(path: Path) -> pa.Table:
+    """A memory-mapped table: no text is read before it is asked for."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
