@@ -1,22 +1,24 @@
 """Arms × seeds, minus what the store already has. Reads little, writes nothing, never imports torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from hybrid.config import EvalConfig, TrainConfig
+import pyarrow as pa
+
+from hybrid.config import EvalConfig, TrainConfig, score_key, train_key, untouched_key
+from hybrid.data.records import Precision
+from hybrid.errors import BadInput
+from hybrid.hardware import cpu_precision
+from sweeps.arms import Arm, name_arms
+from sweeps.digests import Digests
+from sweeps.estimate import seconds_left
 from sweeps.spec import Group, Sweep
+from sweeps.store import Store
 
-
-@dataclass(frozen=True)
-class Arm:
-    """One point of the swept axes, or a backbone left untouched."""
-
-    alias: str  # short, unique in the sweep, from the axes that vary: "m0.5 xlmr b32"
-    axes: Mapping[str, Any]  # untouched: the backbone alone
-    reference: str | None  # alias of its reference arm, its own if it is one; None: untouched
-    untouched: bool
-    backbone: str
+__all__ = ["Arm", "Plan", "Trial", "make_plan", "prepare_sweep", "proposed_path"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class Plan:
     trials: tuple[Trial, ...]
     trained: frozenset[str]  # train keys whose model the store has
     scored: frozenset[tuple[str, str]]  # (train key, score key) the store has
+    begun: frozenset[str]  # train keys with a checkpoint to go on from
     failures: Mapping[str, Mapping[str, Any]]  # train key -> what went wrong
     unknown: tuple[str, ...]  # why some keys are not known yet, one sentence each
-    seconds_left: float | None = None  # of trial time, all trials one after another; None: nothing to go by
-    notes: tuple[str, ...] = field(default=())
+    seconds_left: float | None = None  # of trial time, one after another; None: nothing to go by
+    notes: tuple[str, ...] = ()
 
     def lacks_training(self, trial: Trial) -> bool:
         return trial.train is not None and (trial.train_key is None or trial.train_key not in self.trained)
@@ -63,18 +66,19 @@ class Plan:
             if key is None or trial.train_key is None or (trial.train_key, key) not in self.scored
         )
 
-    @property
+    @cached_property
     def todo(self) -> tuple[Trial, ...]:
         """Trials that lack a model or scores, failed ones included."""
         return tuple(t for t in self.trials if self.lacks_training(t) or self.missing_tasks(t))
 
-    @property
+    @cached_property
     def done(self) -> tuple[Trial, ...]:
-        return tuple(t for t in self.trials if not self.lacks_training(t) and not self.missing_tasks(t))
+        left = set(map(id, self.todo))
+        return tuple(t for t in self.trials if id(t) not in left)
 
-    @property
+    @cached_property
     def failed(self) -> tuple[Trial, ...]:
-        """Trials of `todo` that failed when last run."""
+        """Trials of `todo` that failed when last run; they run again with --retry-failed."""
         return tuple(t for t in self.todo if t.train_key in self.failures)
 
     @property
@@ -87,3 +91,155 @@ class Plan:
 
     def trials_of(self, arm: Arm) -> Sequence[Trial]:
         return tuple(trial for trial in self.trials if trial.arm.alias == arm.alias)
+
+
+def proposed_path(sweep: Sweep) -> str:
+    """Where the store keeps the arms that a search has proposed: {"points": [{axis: value}, …]}."""
+    return f"sweeps/{sweep.name}/proposed.json"
+
+
+def make_plan(
+    sweep: Sweep,
+    store: Store,
+    data_root: Path | None = None,
+    points: Sequence[Mapping[str, Any]] | None = None,
+) -> Plan:
+    """Every trial of a sweep with its keys, and what the store has of it.
+
+    `points` are the arms to plan for, by default those of the sweep; for a search, those proposed so far. The
+    reference of a proposed arm is planned with it. Raises BadInput if the store cannot be read.
+    """
+    try:
+        if points is None:
+            points = _proposed(sweep, store) if sweep.search else sweep.points
+        digests = Digests(data_root)
+        arms = name_arms(points, sweep.reference, _backbone(sweep))
+        trials = [trial for arm in arms for trial in _trials(sweep, arm, digests)]
+        index = store.index()
+        keyed = [trial for trial in trials if trial.train_key]
+        plan = Plan(
+            sweep=sweep,
+            arms=tuple(arms),
+            trials=tuple(trials),
+            trained=frozenset(t.train_key for t in keyed if t.train_key and index.has_model(t.train_key)),
+            scored=frozenset(
+                (t.train_key, key)
+                for t in keyed
+                for key in t.scores.values()
+                if key and t.train_key and index.has_scores(t.train_key, key)
+            ),
+            begun=frozenset(t.train_key for t in keyed if t.train_key and index.has_checkpoint(t.train_key)),
+            failures={
+                t.train_key: store.failure(t.train_key) or {}
+                for t in keyed
+                if t.train_key and index.failed(t.train_key)
+            },
+            unknown=digests.unknown,
+            notes=(*sweep.notes, *_lengths(sweep, trials)),
+        )
+        return replace(plan, seconds_left=seconds_left(plan, store))
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise BadInput(
+            f"store {store}: cannot be read ({reason}); give another place with --store"
+        ) from error
+
+
+def prepare_sweep(sweep: Sweep, data_root: Path | None = None) -> None:
+    """Read all that a sweep needs, so that `make_plan` knows its keys. Raises BadInput with every mistake."""
+    digests = Digests(data_root, cached_only=False)
+    varied = {
+        field: sweep.axes.get(field) or (sweep.train[field],) for field in ("backbone", "data", "passage")
+    }
+    for backbone in varied["backbone"]:
+        digests.backbone(backbone)
+    for name in dict.fromkeys(name for data in varied["data"] for name in data):
+        for passage in varied["passage"]:
+            digests.pairs(name, passage)
+    for task in sweep.evaluate.tasks:
+        digests.task(task)
+    if digests.unknown:
+        raise BadInput(digests.unknown)
+
+
+def steps_of(fields: Mapping[str, Any]) -> int:
+    """Optimiser steps of a trial: `updates`, or the whole number of batches nearest to `examples`."""
+    if fields.get("updates") is not None:
+        return int(fields["updates"])
+    return max(1, int(fields["examples"] / fields["batch_size"] + 0.5))
+
+
+def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
+    fields = {**sweep.train, **arm.axes}
+    rule = next(rule for rule in sweep.resources if _agrees(rule.when, arm.axes if arm.untouched else fields))
+    on_gpu = rule.gpu > 0
+
+    def precision(wanted: str) -> Precision:
+        if wanted == "auto":
+            return "bf16" if on_gpu else cpu_precision()
+        return "bf16" if wanted == "bf16" else "fp32"
+
+    lengths = sweep.evaluate.lengths
+    evaluate = EvalConfig(
+        max_query_length=lengths.query,
+        max_document_length=lengths.document,
+        precision=precision(sweep.evaluate.precision),
+    )
+    scores: dict[str, str | None] = {}
+    for task in sweep.evaluate.tasks:
+        digest = digests.task(task)
+        scores[task] = score_key(evaluate, task=task, task_digest=digest) if digest else None
+    backbone = digests.backbone(arm.backbone)
+
+    def trial(seed: int | None, config: TrainConfig | None, key: str | None) -> Trial:
+        return Trial(arm, seed, config, evaluate, arm.backbone, key, scores, rule.cpu, rule.gpu)
+
+    if arm.untouched:
+        return [trial(None, None, untouched_key(backbone) if backbone else None)]
+    resolved = {name: value for name, value in fields.items() if name not in ("examples", "updates")}
+    resolved["precision"] = precision(fields["precision"])
+    resolved.setdefault("threads", max(1, int(rule.cpu)))
+    base = TrainConfig(**resolved, steps=steps_of(fields), seed=0, device="cuda" if on_gpu else "cpu")
+    data = {name: digests.pairs(name, base.passage) for name in base.data}
+    known = {name: digest for name, digest in data.items() if digest is not None}
+    trials = []
+    for seed in sweep.seeds:
+        config = base.model_copy(update={"seed": seed})
+        key = None
+        if backbone and len(known) == len(data):
+            key = train_key(config, backbone_digest=backbone, data_digests=known)
+        trials.append(trial(seed, config, key))
+    return trials
+
+
+def _proposed(sweep: Sweep, store: Store) -> list[Mapping[str, Any]]:
+    """The arms a search has proposed so far, each after its reference."""
+    written = store.get_json(proposed_path(sweep)) or {}
+    points: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for proposal in written.get("points", ()):
+        point = {axis: tuple(v) if isinstance(v, list) else v for axis, v in proposal.items()}
+        if set(point) == set(sweep.axes):
+            for one in ({**point, **sweep.reference}, point):
+                ordered = {axis: one[axis] for axis in sweep.axes}
+                points.setdefault(tuple(ordered.values()), ordered)
+    return list(points.values())
+
+
+def _agrees(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    return all(
+        name in fields and fields[name] == (tuple(value) if isinstance(value, list) else value)
+        for name, value in when.items()
+    )
+
+
+def _backbone(sweep: Sweep) -> str:
+    return str(sweep.train.get("backbone", ""))
+
+
+def _lengths(sweep: Sweep, trials: Sequence[Trial]) -> list[str]:
+    """Where the examples held are no whole number of batches: what is really seen."""
+    held = sweep.train.get("examples")
+    seen = sorted({t.train.steps * t.train.batch_size for t in trials if t.train is not None})
+    if not isinstance(held, int) or all(count == held for count in seen):
+        return []
+    return [f"{held} examples are held; in whole batches that is {', '.join(map(str, seen))}"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-
 from hybrid.backbones import BACKBONES, resolve
 from hybrid.data.catalog import DATASETS
+from hybrid.data.locate import Role, check_names, locate
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER
 from sweeps.spec_axes import default
@@ -32,6 +32,12 @@ def check_meaning(source: Source, data_root: FilePath | None) -> list[str]:
             resolve(name)
         except BadInput as error:
             source.mistakes += [f"{source.where(path)}: {sentence}" for sentence in error.mistakes]
+    roles: tuple[tuple[Sequence[Written], Role], ...] = ((training, "train"), (tasks, "task"))
+    for written, role in roles:
+        for name in dict.fromkeys(name for _, name in written):
+            path = next(path for path, written_name in written if written_name == name)
+            for sentence in check_names([name], role=role, data_root=data_root):
+                source.mistake(path, sentence)
     _check_measures(source)
     notes = _check_groups(source, training, data_root)
     for _, name in backbones:
@@ -53,19 +59,22 @@ def texts(value: Any, path: Path) -> list[Written]:
     return list(_texts_below(value, path))
 
 
-def overlap(one: str, other: str, data_root: FilePath | None = None) -> bool:
-    """Whether two names of data sets share queries: the same split, or a whole set and a split of it."""
-    (base, split), (other_base, other_split) = _split(one, data_root), _split(other, data_root)
-    return base == other_base and (split == other_split or "whole" in (split, other_split))
+Share = tuple[str, str | None]
+"""A data set and the split of it; None: all of it."""
 
 
-def _split(name: str, data_root: FilePath | None) -> tuple[str, str]:
-    base, _, split = name.partition(":")
-    if base in DATASETS:
-        standard = DATASETS[base].default_split
-    else:  # a folder in BEIR's layout has splits; any other is measured whole
-        standard = "test" if data_root is not None and (data_root / base / "corpus.jsonl").exists() else None
-    return base, split or standard or "whole"
+def _share(name: str, role: Role, data_root: FilePath | None) -> Share:
+    try:
+        found = locate(name, data_root, role=role, supply=False)
+    except BadInput:  # reported already
+        base, _, split = name.partition(":")
+        return base, split or None
+    return found.dataset.name, found.split
+
+
+def _overlap(one: Share, other: Share) -> bool:
+    """Whether two shares have queries in common: the same split, or a whole set and a split of it."""
+    return one[0] == other[0] and (one[1] == other[1] or None in (one[1], other[1]))
 
 
 def _texts_below(value: Any, path: Path) -> Iterator[Written]:
@@ -103,6 +112,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
         for i, (place, name) in enumerate(names):
             if any(name == earlier for _, earlier in names[:i]):
                 source.mistake(place, f"{name} is listed twice in {path[-1]}; remove one")
+    tasks = {name: _share(name, "task", data_root) for names in groups.values() for _, name in names}
     found: list[tuple[Path, str]] = []
     for selection in SELECTION:
         for place, name in groups[selection]:
@@ -113,7 +123,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
                         f"{name} chooses and {other} reports, but they share queries; use disjoint splits",
                     )
                     for _, other in groups[reporting]
-                    if overlap(name, other, data_root)
+                    if _overlap(tasks[name], tasks[other])
                 ]
     for trained in dict.fromkeys(name for _, name in training):
         for path in groups:
@@ -123,7 +133,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
                     f"{name} is measured and {trained} trained on, but they share text; use disjoint splits",
                 )
                 for place, name in groups[path]
-                if overlap(name, trained, data_root)
+                if _overlap(tasks[name], _share(trained, "train", data_root))
             ]
     for in_domain, zero_shot in zip((SELECTION[0], REPORTING[0]), (SELECTION[1], REPORTING[1]), strict=True):
         found += [

@@ -1,0 +1,60 @@
+"""Content digests of what a sweep reads, each asked for once; what is not known yet, and why."""
+
+from pathlib import Path
+
+from hybrid.backbones import backbone_digest, resolve
+from hybrid.data.digests import Kind
+from hybrid.data.pairs import Passage, data_digest
+from hybrid.errors import BadInput
+
+
+class Digests:
+    """Digests of backbones and data sets.
+
+    With `cached_only` no data is read: a set not prepared yet has None, and `unknown` says so.
+    """
+
+    def __init__(self, data_root: Path | None, *, cached_only: bool = True) -> None:
+        self.data_root = data_root
+        self.cached_only = cached_only
+        self._known: dict[tuple[str, str, str], str | None] = {}
+        self._unprepared: dict[str, None] = {}  # names, in the order met
+        self._mistakes: dict[str, None] = {}
+
+    def backbone(self, name: str) -> str | None:
+        key = ("backbone", name, "")
+        if key not in self._known:
+            self._known[key] = None
+            try:
+                self._known[key] = backbone_digest(resolve(name))
+            except BadInput as error:
+                self._mistakes |= dict.fromkeys(error.mistakes)
+        return self._known[key]
+
+    def task(self, name: str) -> str | None:
+        return self._data(name, "task", "sentence")
+
+    def pairs(self, name: str, passage: Passage) -> str | None:
+        return self._data(name, "pairs", passage)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Why some digests are not known, one sentence each."""
+        unprepared = ", ".join(self._unprepared)
+        sentence = f"unknown until prepared (by `sweeps prepare` or `sweeps run`): {unprepared}"
+        return (*([sentence] if unprepared else []), *self._mistakes)
+
+    def _data(self, name: str, kind: Kind, passage: Passage) -> str | None:
+        key = (kind, name, passage)
+        if key not in self._known:
+            self._known[key] = None
+            try:
+                self._known[key] = data_digest(
+                    name, self.data_root, kind=kind, passage=passage, cached_only=self.cached_only
+                )
+            except BadInput as error:
+                self._mistakes |= dict.fromkeys(error.mistakes)
+            else:
+                if self._known[key] is None:
+                    self._unprepared[name] = None
+        return self._known[key]
