@@ -1,0 +1,152 @@
+"""The command `sweeps`: each subcommand reads its arguments and calls the room it belongs to.
+
+Exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit of the sweep was reached. Rooms are imported
+by their command alone, so that `plan` answers in a second.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid.errors import BadInput
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from sweeps.spec import Sweep
+    from sweeps.store import Store
+
+DONE, SOME_FAILED, BAD_INPUT, LIMIT_REACHED = 0, 1, 2, 3
+INTERRUPTED = 130
+
+Answer = tuple[int, dict[str, Any]]
+"""Exit code, and what --json prints."""
+
+Command = Callable[[argparse.Namespace], Answer]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    with _answer_channel(arguments.json) as answer:
+        try:
+            code, value = command(arguments)
+        except BadInput as error:
+            for mistake in error.mistakes:
+                print(mistake, file=sys.stderr)
+            code, value = BAD_INPUT, {"mistakes": list(error.mistakes)}
+        except KeyboardInterrupt:
+            print(
+                "stopped; finished trials are in the store, the same command goes on",
+                file=sys.stderr,
+            )
+            code, value = INTERRUPTED, {"stopped": True}
+        except BrokenPipeError:  # the reader of our output went away, `sweeps plan … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
+        answer(value)
+    return code
+
+
+def _plan(arguments: argparse.Namespace) -> Answer:
+    from rich.console import Console
+
+    from sweeps.plan_table import plan_json, print_plan
+
+    plan, store = _planned(arguments)
+    if arguments.json:
+        return DONE, plan_json(plan, str(store))
+    print_plan(plan, str(store), Console())
+    return DONE, {}
+
+
+def _prepare(arguments: argparse.Namespace) -> Answer:
+    from sweeps.plan import prepare_sweep
+
+    sweep = _sweep(arguments)
+    prepare_sweep(sweep, arguments.data_root)
+    plan, _ = _planned(arguments, sweep)
+    print(f"{sweep.name}: prepared, {len(plan.todo)} of {len(plan.trials)} trials to run")
+    return DONE, {"name": sweep.name, "trials": len(plan.trials), "todo": len(plan.todo)}
+
+
+def _status(arguments: argparse.Namespace) -> Answer:
+    from sweeps.status import status_lines, sweep_status
+
+    plan, store = _planned(arguments)
+    status = sweep_status(plan, store)
+    print("\n".join(status_lines(status)))
+    return DONE, status
+
+
+def _sweep(arguments: argparse.Namespace) -> "Sweep":
+    from sweeps.spec import read_spec
+
+    return read_spec(arguments.spec, arguments.set, arguments.data_root)
+
+
+def _planned(arguments: argparse.Namespace, sweep: "Sweep | None" = None) -> "tuple[Plan, Store]":
+    from sweeps.plan import make_plan
+    from sweeps.store import Store
+
+    store = Store(arguments.store)
+    return make_plan(sweep or _sweep(arguments), store, arguments.data_root), store
+
+
+@contextmanager
+def _answer_channel(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What hands over the answer. With --json it alone reaches standard output, the rest standard error."""
+    if not as_json:
+        yield lambda _: None
+        sys.stdout.flush()
+        return
+    sys.stdout.flush()
+    real = os.dup(1)  # libraries and child processes print to the descriptor itself
+    os.dup2(2, 1)
+    python_stdout, sys.stdout = sys.stdout, sys.stderr
+
+    def answer(value: dict[str, Any]) -> None:
+        os.write(real, (json.dumps(value, ensure_ascii=False) + "\n").encode())
+
+    try:
+        yield answer
+    finally:
+        sys.stdout = python_stdout
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweeps",
+        description="Ablation sweeps for hybrid-batch multilingual dense retrieval.",
+        epilog="exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit was reached",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], Answer], help_text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help_text, description=help_text)
+        added.add_argument("spec", metavar="SPEC", help="a sweep file, or the name of a shipped one")
+        added.add_argument(
+            "--store", default="store", metavar="DIR_OR_URI", help="where results are kept (./store)"
+        )
+        added.add_argument(
+            "--data-root", type=Path, metavar="DIR", help="folder of data sets (HYBRID_DATA_ROOT)"
+        )
+        added.add_argument(
+            "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field"
+        )
+        added.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        added.set_defaults(command=command)
+        return added
+
+    add("plan", _plan, "show the trials, what is done, what would run and for how long; writes nothing")
+    add("prepare", _prepare, "read the data sets once, so that plan knows what is done")
+    add("status", _status, "show how far the sweep is, whoever runs it")
+    return parser
