@@ -1,0 +1,78 @@
+"""InfoNCE with in-batch negatives, plain and gradient-cached.
+
+Shapes: B pairs of a batch, D embedding dimensions, C ≥ B candidate passages, the B positives first.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def info_nce(
+    queries: Tensor,
+    passages: Tensor,
+    *,
+    temperature: float,
+    symmetric: bool = False,
+    conflicts: Tensor | None = None,
+) -> Tensor:
+    """Mean over queries of −log softmax of the positive's score among the candidates (1807.03748, eq. 4).
+
+    queries (B, D) and passages (C, D) are L2-normalised, so that scores are cosines divided by
+    `temperature`; passage i is the positive of query i. `conflicts` (B, C), True where a passage must not
+    count as a negative, is left out of the denominator. `symmetric` averages with the same loss from each
+    of the B passages to the B queries. Returns a scalar in the dtype of the embeddings.
+    """
+    scores = queries @ passages.T / temperature  # (B, C)
+    if conflicts is not None:
+        scores = scores.masked_fill(conflicts, -torch.inf)
+    positives = torch.arange(len(queries), device=queries.device)  # (B,)
+    loss = torch.nn.functional.cross_entropy(scores, positives)
+    if not symmetric:
+        return loss
+    from_passages = scores[:, : len(queries)].T  # (B, B)
+    return (loss + torch.nn.functional.cross_entropy(from_passages, positives)) / 2
+
+
+def cached_backward(
+    encoders: Sequence[Callable[[], Tensor]],
+    loss_of: Callable[[Tensor], Tensor],
+    devices: Sequence[torch.device] = (),
+) -> Tensor:
+    """Gradients of `loss_of(all embeddings)` with one chunk's activations in memory (GradCache, 2101.06983).
+
+    Each of `encoders` returns one chunk's embeddings (rows, D). First every chunk is encoded without a
+    graph, its random state kept; then the loss gives each embedding's gradient; then every chunk is
+    encoded again from its random state, so that dropout repeats, and that gradient is sent back through
+    it. Adds to the parameters' `.grad` what plain backward would, and returns the detached loss.
+    `devices` are the CUDA devices whose random state counts beside the CPU's.
+    """
+    states: list[list[Tensor]] = []
+    chunks: list[Tensor] = []
+    with torch.no_grad():
+        for encode in encoders:
+            states.append(random_state(devices))
+            chunks.append(encode())
+    after = random_state(devices)
+
+    embeddings = torch.cat(chunks).requires_grad_()  # (rows of all chunks, D)
+    loss = loss_of(embeddings)
+    (gradient,) = torch.autograd.grad(loss, embeddings)
+    parts = torch.split(gradient, [len(chunk) for chunk in chunks])
+    for encode, state, part in zip(encoders, states, parts, strict=True):
+        set_random_state(state, devices)
+        encode().backward(part)  # type: ignore[no-untyped-call]
+    set_random_state(after, devices)
+    return loss.detach()
+
+
+def random_state(devices: Sequence[torch.device] = ()) -> list[Tensor]:
+    """The state of torch's CPU generator, then of each CUDA device's."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
+
+
+def set_random_state(states: Sequence[Tensor], devices: Sequence[torch.device] = ()) -> None:
+    torch.set_rng_state(states[0])
+    for state, device in zip(states[1:], devices, strict=True):
+        torch.cuda.set_rng_state(state, device)
