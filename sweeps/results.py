@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from hybrid.scores import SCHEMA
 from sweeps.plan import Plan, Trial
-from sweeps.spec import GROUPS
 from sweeps.store import Damaged, Store
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -173,8 +172,3 @@ def _trial_record(
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def reported_groups() -> tuple[str, ...]:
-    """Groups whose scores are results; the others only choose."""
-    return tuple(group for group in GROUPS if not group.startswith("select_"))

@@ -1,0 +1,357 @@
+"""The report's figures: small panels that fit a phone, drawn from the report's numbers alone.
+
+Everything is drawn twice: for the page with stand-in colours that are replaced by the page's own, so that
+one drawing serves light and dark; for files dark on white.
+"""
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sweeps.series import series_id
+
+_TEXT, _GRID, _PAPER = "#010203", "#010204", "#010205"
+_COLOURS = ("#2f86c9", "#d9822b", "#2a9d6f", "#b85fb0", "#c0504d", "#8a7a2f", "#5b6ee1", "#7f7f7f")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_PRINTED = {_TEXT: "#1c1c1c", _GRID: "#dddddd", _PAPER: "#ffffff"}
+
+
+def _style(text: str, grid: str, paper: str) -> Any:
+    return {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9,
+        "axes.titlesize": 9.5,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": text,
+        "axes.labelcolor": text,
+        "axes.grid": True,
+        "grid.color": grid,
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+        "text.color": text,
+        "xtick.color": text,
+        "ytick.color": text,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "figure.facecolor": paper,
+        "axes.facecolor": "none",
+        "svg.fonttype": "none",
+        "pdf.fonttype": 42,
+    }
+
+
+@dataclass
+class Panel:
+    """A figure while it is drawn: what a pointer is shown over its points stands beside it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    axes: Axes
+    hover: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure as page fragment, as SVG file and as PDF file."""
+
+    name: str
+    title: str
+    caption: str
+    inline: str
+    svg: bytes
+    pdf: bytes
+
+
+def draw_figures(report: Mapping[str, Any]) -> list[Drawn]:
+    """Curves against mono_ratio, differences with intervals, and the Pareto front; those the data allow."""
+    with mpl.rc_context(_style(_TEXT, _GRID, _PAPER)):
+        inline = [_inline(panel) for panel in _panels(report)]
+    with mpl.rc_context(_style(*_PRINTED.values())):
+        return [
+            Drawn(panel.name, panel.title, panel.caption, svg, _svg(panel).encode(), _pdf(panel))
+            for panel, svg in zip(_panels(report), inline, strict=True)
+        ]
+
+
+def _panels(report: Mapping[str, Any]) -> list[Panel]:
+    return [*_curves(report), *_forests(report), *_pareto(report)]
+
+
+def _curves(report: Mapping[str, Any]) -> list[Panel]:
+    """One panel per headline series: its value against mono_ratio, a line per block."""
+    if len(report["axes"].get("mono_ratio", ())) < 2:
+        return []
+    drawn = []
+    for series in report["series"]:
+        if not series["headline"] or (series["task"] != "macro" and _has_only_macro_panel(report, series)):
+            continue
+        values = {value["arm"]: value for value in report["values"] if value["series"] == series["id"]}
+        caption = (
+            "Line: mean over seeds; dots: single seeds; bars: 95% interval of the paired difference to the "
+        )
+        caption += (
+            f"reference arm, placed on the curve ({report['interval']['kind']}); dashed: untouched backbone."
+        )
+        panel = _panel("curve", series["id"], series["title"], caption)
+        scale = 100 if series["points"] else 1
+        for at, block in enumerate(report["blocks"]):
+            _curve(panel, report, block, at, values, series, scale)
+        _untouched_lines(panel, report, values, scale)
+        panel.axes.set_xlabel("mono_ratio  (1 = monolingual batches only)")
+        panel.axes.set_ylabel("ranks, lower is better" if series["better"] == "lower" else "points")
+        panel.axes.invert_xaxis()
+        _legend(panel)
+        drawn.append(panel)
+    return drawn
+
+
+def _has_only_macro_panel(report: Mapping[str, Any], series: Mapping[str, Any]) -> bool:
+    """Secondary measures of single sets are left to the tables where their mean has a panel."""
+    macro = series_id(series["group"], "macro", series["setting"], series["measure"])
+    return not series["primary"] and any(other["id"] == macro for other in report["series"])
+
+
+def _curve(
+    panel: Panel,
+    report: Mapping[str, Any],
+    block: Mapping[str, Any],
+    at: int,
+    values: Mapping[str, Any],
+    series: Mapping[str, Any],
+    scale: float,
+) -> None:
+    arms = {arm["alias"]: arm for arm in report["arms"]}
+    points = sorted(
+        (arms[alias]["axes"]["mono_ratio"], values[alias]["mean"] * scale, alias)
+        for alias in block["arms"]
+        if alias in values
+    )
+    if not points:
+        return
+    colour, marker = _look(report, block, at)
+    panel.axes.plot(
+        [x for x, _, _ in points],
+        [y for _, y, _ in points],
+        color=colour,
+        marker=marker,
+        markersize=4.5,
+        linewidth=1.4,
+        label=_short_title(block),
+    )
+    intervals = {d["arm"]: d for d in report["differences"] if d["series"] == series["id"]}
+    for x, y, alias in points:
+        seeds = [value * scale for value in values[alias]["seeds"].values()]
+        panel.axes.plot(
+            [x] * len(seeds), seeds, linestyle="none", marker=".", markersize=3, color=colour, alpha=0.6
+        )
+        text = f"{alias}: {y:.1f}"
+        one = intervals.get(alias)
+        if one:
+            around = (one["difference"] - one["lower"]) * scale, (one["upper"] - one["difference"]) * scale
+            panel.axes.errorbar(
+                [x], [y], yerr=[[max(around[0], 0)], [max(around[1], 0)]], color=colour, linewidth=0.9
+            )
+            low, high = one["lower"] * scale, one["upper"] * scale
+            text += f", {one['difference'] * scale:+.1f} [{low:+.1f}, {high:+.1f}]"
+        _hover(panel, x, y, text)
+
+
+def _untouched_lines(
+    panel: Panel, report: Mapping[str, Any], values: Mapping[str, Any], scale: float
+) -> None:
+    backbones = list(dict.fromkeys(arm["backbone"] for arm in report["arms"]))
+    for arm in report["arms"]:
+        if not arm["untouched"] or arm["alias"] not in values:
+            continue
+        y = values[arm["alias"]]["mean"] * scale
+        colour = _COLOURS[backbones.index(arm["backbone"]) % len(_COLOURS)] if len(backbones) > 1 else _text()
+        panel.axes.axhline(y, color=colour, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.8)
+        _hover(panel, 0.5, y, f"{arm['alias']}: {y:.1f}")
+
+
+def _forests(report: Mapping[str, Any]) -> list[Panel]:
+    """Differences to the reference with intervals, the guardrail's margin drawn in."""
+    drawn = []
+    rail = report["guardrail"]
+    for series in _forest_series(report):
+        rows = [
+            (block, one)
+            for block in report["blocks"]
+            for alias in block["arms"]
+            for one in report["differences"]
+            if one["series"] == series["id"]
+            and one["arm"] == alias
+            and one["reference"] == block["reference"]
+        ]
+        if not rows:
+            continue
+        scale = 100 if series["points"] else 1
+        caption = (
+            f"95% intervals, {report['interval']['kind']}. Dotted: the guardrail's margin, where it applies."
+        )
+        title = f"{series['title']}: difference to the reference"
+        panel = _panel("difference", series["id"], title, caption, height=max(1.6, 0.21 * len(rows) + 1.1))
+        for y, (block, one) in enumerate(rows):
+            colour, marker = _look(report, block, report["blocks"].index(block))
+            ends = [one["lower"] * scale, one["upper"] * scale]
+            panel.axes.plot(ends, [y, y], color=colour, linewidth=1.4)
+            panel.axes.plot([one["difference"] * scale], [y], marker=marker, markersize=4.5, color=colour)
+            _hover(
+                panel, one["difference"] * scale, y,
+                f"{one['arm']}: {one['difference'] * scale:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}]",
+            )  # fmt: skip
+        panel.axes.axvline(0, color=_text(), linewidth=0.9)
+        if (series["group"], series["measure"]) == (rail["group"], rail["measure"]):
+            panel.axes.axvline(-rail["margin"] * scale, color=_text(), linewidth=0.9, linestyle=(0, (2, 2)))
+        panel.axes.set_yticks(range(len(rows)), [one["arm"] for _, one in rows])
+        panel.axes.invert_yaxis()
+        panel.axes.grid(visible=False, axis="y")
+        panel.axes.set_xlabel("points" if series["points"] else "ranks, lower is better")
+        drawn.append(panel)
+    return drawn
+
+
+def _forest_series(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The primary measures: zero-shot as the mean of sets where there are several, and in-domain ones."""
+    macros = {(s["group"], s["setting"], s["measure"]) for s in report["series"] if s["task"] == "macro"}
+    return [
+        series
+        for series in report["series"]
+        if series["primary"]
+        and (
+            series["task"] == "macro" or (series["group"], series["setting"], series["measure"]) not in macros
+        )
+    ]
+
+
+def _pareto(report: Mapping[str, Any]) -> list[Panel]:
+    if len(report["pareto"]) < 2:
+        return []
+    points = {point["arm"]: point for point in report["pareto"]}
+    arms = {arm["alias"]: arm for arm in report["arms"]}
+    caption = "Up and right is better. Labels: " + " / ".join(report["blocks"][0]["row_axes"] or ["arm"])
+    caption += ". Line: the front of seed means; no arm beats those on it in both."
+    panel = _panel("pareto", "", "In-domain against zero-shot", caption, width=5.6, height=4.2)
+    front = sorted((p["zero_shot"] * 100, p["in_domain"] * 100) for p in points.values() if p["front"])
+    panel.axes.step(
+        [x for x, _ in front], [y for _, y in front], where="pre", color=_text(), linewidth=0.8, alpha=0.6
+    )
+    for at, block in enumerate(report["blocks"]):
+        colour, marker = _look(report, block, at)
+        named = False
+        for alias in block["arms"]:
+            if alias not in points:
+                continue
+            x, y = points[alias]["zero_shot"] * 100, points[alias]["in_domain"] * 100
+            panel.axes.plot(
+                [x], [y], marker=marker, markersize=6, linestyle="none", color=colour,
+                label=None if named else _short_title(block),
+            )  # fmt: skip
+            named = True
+            label = "/".join(_short(arms[alias]["axes"][axis]) for axis in block["row_axes"])
+            panel.axes.annotate(label, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7.5)
+            _hover(panel, x, y, f"{alias}: zero-shot {x:.1f}, in-domain {y:.1f}")
+    for alias, arm in arms.items():
+        if arm["untouched"] and alias in points:
+            x, y = points[alias]["zero_shot"] * 100, points[alias]["in_domain"] * 100
+            panel.axes.plot([x], [y], marker="x", markersize=6, linestyle="none", color=_text())
+            panel.axes.annotate(alias, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
+            _hover(panel, x, y, f"{alias}: zero-shot {x:.1f}, in-domain {y:.1f}")
+    panel.axes.set_xlabel("zero-shot, mean of primary measures (points)")
+    panel.axes.set_ylabel("in-domain, mean of primary measures (points)")
+    _legend(panel)
+    return [panel]
+
+
+def _panel(
+    kind: str, series: str, title: str, caption: str, *, width: float = 4.0, height: float = 3.1
+) -> Panel:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    name = re.sub(r"[^a-z0-9]+", "-", f"{kind}-{series}".lower()).strip("-")
+    return Panel(name, title, caption, figure, axes)
+
+
+def _text() -> str:
+    return str(mpl.rcParams["text.color"])
+
+
+def _look(report: Mapping[str, Any], block: Mapping[str, Any], at: int) -> tuple[str, str]:
+    """Colour by backbone and marker by the rest, if backbones are compared; else colour by block."""
+    backbones = list(report["axes"].get("backbone", ()))
+    if len(backbones) < 2 or "backbone" not in block["axes"]:
+        return _COLOURS[at % len(_COLOURS)], _MARKERS[at % len(_MARKERS)]
+    alike = [other for other in report["blocks"] if other["axes"]["backbone"] == block["axes"]["backbone"]]
+    colour = _COLOURS[backbones.index(block["axes"]["backbone"]) % len(_COLOURS)]
+    return colour, _MARKERS[alike.index(block) % len(_MARKERS)]
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _short_title(block: Mapping[str, Any]) -> str | None:
+    """Legend entry: the values of the block's axes."""
+    words = [
+        f"{axis.removesuffix('_size')} {value}" if isinstance(value, int | float) else str(value)
+        for axis, value in block["axes"].items()
+    ]
+    return ", ".join(words) or None
+
+
+def _legend(panel: Panel) -> None:
+    handles, labels = panel.axes.get_legend_handles_labels()
+    if handles and any(label for label in labels):
+        panel.figure.legend(
+            handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 24 else 2
+        )
+
+
+def _hover(panel: Panel, x: float, y: float, text: str) -> None:
+    """An invisible target over a point; the page shows `text` when the pointer rests on it."""
+    name = f"hover{len(panel.hover)}"
+    panel.hover[name] = text
+    panel.axes.plot([x], [y], marker="o", markersize=11, color="none", linestyle="none", gid=name)
+
+
+def _svg(panel: Panel) -> str:
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": panel.name}):
+        panel.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _pdf(panel: Panel) -> bytes:
+    buffer = io.BytesIO()
+    metadata = {"CreationDate": None, "Creator": None, "Producer": None}
+    panel.figure.savefig(buffer, format="pdf", metadata=metadata)
+    return buffer.getvalue()
+
+
+def _inline(panel: Panel) -> str:
+    """The <svg> element for the page: ids made unique, colours left to the page, hover texts put in."""
+    drawn = _svg(panel)
+    head, body = drawn[drawn.index("<svg") :].split(">", 1)
+    svg = re.sub(r' (width|height)="[^"]*"', "", head) + ' role="img">' + body
+    for gid, text in panel.hover.items():
+        svg = svg.replace(f'<g id="{gid}">', f'<g class="hover"><title>{_xml(text)}</title>', 1)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{panel.name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{panel.name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{panel.name}-\1)", svg)
+    return svg.replace(_TEXT, "currentColor").replace(_GRID, "var(--grid)").replace(_PAPER, "none")
+
+
+def _xml(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

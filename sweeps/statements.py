@@ -1,0 +1,67 @@
+"""What the intervals say, in sentences: an effect is named only where an interval leaves zero out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeps.tables import number
+
+
+def statements(
+    blocks: Sequence[Mapping[str, Any]],
+    series: Sequence[Mapping[str, Any]],
+    differences: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """One statement per primary series (its mean over sets where there are several) and for rank distance:
+    how many trained arms lie above, below and around their reference, and the largest difference."""
+    untouched = {alias for block in blocks for alias in block["untouched"]}
+    have_macro = {(s["group"], s["setting"], s["measure"]) for s in series if s["task"] == "macro"}
+    found = []
+    for one in series:
+        alone = (one["group"], one["setting"], one["measure"]) not in have_macro
+        if not (one["primary"] or one["measure"] == "rank_distance") or not (one["task"] == "macro" or alone):
+            continue
+        rows = [d for d in differences if d["series"] == one["id"] and d["arm"] not in untouched]
+        if rows:
+            found.append(_statement(one, rows))
+    return found
+
+
+def _statement(series: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    lower_is_better = series["better"] == "lower"
+    above = [row for row in rows if row["lower"] > 0]
+    below = [row for row in rows if row["upper"] < 0]
+    better, worse = (below, above) if lower_is_better else (above, below)
+    around = len(rows) - len(above) - len(below)
+    largest = max((*above, *below), key=lambda row: abs(row["difference"]), default=None)
+    if largest is None:
+        kind = "absent"
+        which = "the one arm" if len(rows) == 1 else f"all {len(rows)} arms"
+        text = f"no difference to the reference is seen: the intervals of {which} hold zero."
+    else:
+        kind = "mixed" if better and worse else "better" if better else "worse"
+        parts = [f"{len(arms)} {word}" for arms, word in ((worse, "worse"), (better, "better")) if arms] + (
+            [f"{around} not distinguishable from it"] if around else []
+        )
+        text = f"of {len(rows)} arms against their reference, {_listed(parts)}. {_largest(series, largest)}"
+    return {
+        "series": series["id"],
+        "title": series["title"],
+        "kind": kind,
+        "arms": len(rows),
+        "better": [row["arm"] for row in better],
+        "worse": [row["arm"] for row in worse],
+        "around_zero": around,
+        "largest": largest,
+        "text": text,
+    }
+
+
+def _largest(series: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    scale = 100 if series["points"] else 1
+    unit = "points" if series["points"] else "ranks"
+    middle, low, high = (number(row[key] * scale, 1, signed=True) for key in ("difference", "lower", "upper"))
+    return f"The largest difference is {middle} {unit} [{low}, {high}], at {row['arm']}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
