@@ -27,7 +27,7 @@ Qrels = dict[str, dict[str, int]]
 
 
 def recognises(folder: Path) -> bool:
-    return (folder / "corpus.jsonl").is_file() and (folder / "queries.jsonl").is_file()
+    return any((folder / name).is_file() for name in ("corpus.jsonl", "queries.jsonl"))
 
 
 def splits(folder: Path) -> tuple[str, ...]:

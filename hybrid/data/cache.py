@@ -25,7 +25,7 @@ def content_hash(path: Path, *, cached_only: bool = False) -> str | None:
     """
     status = path.stat()
     stamp = [str(path.resolve()), status.st_size, status.st_mtime_ns]
-    memory = cache_folder() / "hashes" / f"{_short(str(path.resolve()))}.json"
+    memory = cache_folder() / "hashes" / f"{short_hash(str(path.resolve()))}.json"
     remembered = read_json(memory)
     if isinstance(remembered, dict) and remembered.get("stamp") == stamp:
         return str(remembered["sha256"])
@@ -87,7 +87,8 @@ def read_json(path: Path) -> object:
         return None
 
 
-def _short(text: str) -> str:
+def short_hash(text: str) -> str:
+    """20 hexadecimal digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from hybrid.data import download
 from hybrid.data.cache import build_once, cache_folder
 from hybrid.data.catalog import DATASETS, DataSet, Source
 from hybrid.data.layouts import LAYOUTS, Layout, recognise
@@ -102,10 +103,12 @@ def _supply(row: DataSet, root: Path | None, supply: bool) -> Path:
 
         world = cache_folder() / "embedded" / WORLD_VERSION
         return (build_once(world, write_world) if supply else world) / row.name
-    raise BadInput(absent(row, root))
+    if not download.reachable(row):
+        raise BadInput(_absent(row, root))
+    return download.fetch(row) if supply else cache_folder() / "data" / row.name
 
 
-def absent(row: DataSet, root: Path | None) -> str:
+def _absent(row: DataSet, root: Path | None) -> str:
     """Where a set was looked for, and how to get it."""
     if root is None:
         looked = f"{row.name} is not in the cache, and no data root is given"
@@ -113,9 +116,12 @@ def absent(row: DataSet, root: Path | None) -> str:
         looked = f"{row.name} is not under the data root {root}"
     else:
         looked = f"{row.name} is not there: the data root {root} does not exist"
-    where = row.archive or row.home
     holds = LAYOUTS[row.layout].holds
-    return f"{looked}: give --data-root DIR with DIR/{row.name} holding {holds} (from {where})"
+    give = f"give --data-root DIR with DIR/{row.name} holding {holds}"
+    if not download.urls(row):
+        return f"{looked}: {give} (from {row.home})"
+    why = "HYBRID_OFFLINE is set" if download.offline() else "its source does not answer"
+    return f"{looked}, and {why} ({row.archive or row.home}): {give}"
 
 
 def _unknown(set_name: str, root: Path | None) -> str:

@@ -12,7 +12,7 @@ class Texts:
     ids: Sequence[str]
     texts: Sequence[str]
     clusters: Sequence[str] | None = None
-    """What to resample by (queries only): the language-independent paragraph, or None for the query itself."""
+    """What to resample by (queries only): the language-independent paragraph; None: the query itself."""
 
     def __len__(self) -> int:
         return len(self.ids)
