@@ -1,0 +1,1 @@
+"""The embedded world: generated parallel text, two English collections, two small pretrained backbones."""
