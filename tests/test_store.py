@@ -32,7 +32,7 @@ def score_rows(values: list[float]) -> pa.Table:
 
 
 def local(folder: Path) -> Store:
-    return Store(folder / "a store's \"name\"")
+    return Store(folder / 'a store\'s "name"')
 
 
 def file_uri(folder: Path) -> Store:

@@ -1,0 +1,174 @@
+"""The Ray cluster that trials run on: one started here for the run, or one that is up already.
+
+A local one listens on the loopback address alone, takes a token nobody else knows, and is gone with
+the process that started it. Before the first trial, `check_cluster` asks what would otherwise be
+found out after hours: does the largest trial fit, does every node see the store and the data.
+"""
+
+import logging
+import os
+import secrets
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hybrid.errors import BadInput
+from sweeps.plan import Trial
+from sweeps.store import Store
+
+_OBJECT_STORE_BYTES = 100 * 2**20  # plans and progress alone pass through it
+_PROBE_SECONDS = 60.0
+
+_ANYWHERE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops the sweep at once: the store has what is finished
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own record is not used
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",  # Ray's spelling; checked here beforehand
+}
+_LOCAL = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everywhere else, too, it means: loopback only
+    "RAY_enable_metrics_collection": "0",
+    "RAY_AUTH_MODE": "token",
+}
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """Connect to the cluster at `address`, or start one on this machine; leave or stop it at the end.
+
+    `address` None inside a Ray job (`sweeps submit`) is the cluster of that job. Raises BadInput if
+    nothing answers there.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    settings = dict(_ANYWHERE)
+    if address is None:
+        settings |= _LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    else:
+        settings |= auth_mode()
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # the board says what is worth saying
+        if ray.is_initialized():  # a caller's own; it is left as it is
+            yield
+            return
+        try:
+            if address is None:
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **_quiet(),
+                )
+            else:
+                ray.init(address=address, **_quiet())
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            where = address or "this machine"
+            raise BadInput(f"no Ray cluster could be reached at {where}: {reason}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def auth_mode() -> dict[str, str]:
+    """The setting that makes Ray's clients send a token, where there is one and nothing else was set."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return {}
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    return {"RAY_AUTH_MODE": "token"} if os.environ.get("RAY_AUTH_TOKEN") or path.is_file() else {}
+
+
+def check_cluster(trials: Sequence[Trial], store: Store, data_root: Path | None) -> None:
+    """Raise BadInput for what no trial could start with, all of it at once."""
+    mistakes = [*_check_resources(trials), *_check_nodes(store, data_root)]
+    if mistakes:
+        raise BadInput(mistakes)
+
+
+def _quiet() -> dict[str, Any]:
+    return {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+
+
+def _check_resources(trials: Sequence[Trial]) -> list[str]:
+    """A request that no node can satisfy would wait for ever: compare it with the largest node."""
+    from ray._private.state import state
+
+    nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
+    to_come = state.get_max_resources_from_cluster_config() or {}  # what an autoscaler may add
+    mistakes = []
+    for resource, of, word in (("GPU", "gpus", "GPUs"), ("CPU", "cpus", "CPUs")):
+        largest = max(trials, key=lambda trial: float(getattr(trial, of)))
+        wanted = float(getattr(largest, of))
+        offered = max([node.get(resource, 0.0) for node in nodes] + [float(to_come.get(resource, 0))])
+        if wanted > offered:
+            mistakes.append(
+                f"resources: {largest.label} asks for {wanted:g} {word}, and no machine of the cluster "
+                f"has more than {offered:g}; lower it in the sweep file, or give --address of a larger one"
+            )
+    return mistakes
+
+
+def _check_nodes(store: Store, data_root: Path | None) -> list[str]:
+    """Let every node read what this process wrote to the store, write to it, and look for the data."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in _nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return []
+    folder = f"tmp/probe-{uuid.uuid4().hex}"
+    store.put_bytes(f"{folder}/driver", b"probe")
+    probe = ray.remote(num_cpus=0)(_probe)
+    try:
+        asked = {
+            node["NodeManagerAddress"]: probe.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(store, f"{folder}/driver", f"{folder}/{node['NodeID']}", data_root)
+            for node in nodes
+        }
+        mistakes = []
+        for (host, answer), node in zip(asked.items(), nodes, strict=True):
+            try:
+                mistake = ray.get(answer, timeout=_PROBE_SECONDS)
+            except ray.exceptions.RayError as error:
+                mistake = f"cannot run a task: {str(error).strip().splitlines()[-1]}"
+            if mistake is None and not store.exists(f"{folder}/{node['NodeID']}"):
+                mistake = f"wrote to another store than this machine's {store}"
+            if mistake:
+                mistakes.append(f"node {host}: {mistake}")
+        return mistakes
+    finally:
+        store.delete(folder)
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    return list(ray.nodes())  # type: ignore[no-untyped-call]
+
+
+def _probe(store: Store, written: str, to_write: str, data_root: Path | None) -> str | None:
+    """Runs on a node: a sentence about what is missing there, or None."""
+    try:
+        if not store.exists(written):
+            return f"the store {store} is another one there; give a shared folder or an address (s3://…)"
+        store.put_bytes(to_write, b"probe")
+    except OSError as error:
+        return f"the store {store} cannot be used there: {error}"
+    if data_root is not None and not data_root.is_dir():
+        return f"there is no data root {data_root}"
+    return None

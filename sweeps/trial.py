@@ -1,0 +1,324 @@
+"""One trial: train unless the store has the model, then measure each task the store has no scores for.
+
+The same function runs in this process and in Ray's workers, one trial after another in one process:
+heavy imports, tasks and training pairs are read once, and nothing else outlives a trial.
+"""
+
+import gc
+import os
+import platform
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid.config import TrainConfig
+from sweeps.plan import Trial
+from sweeps.store import Store
+
+if TYPE_CHECKING:
+    from hybrid.data.records import ParallelPairs, Task
+    from hybrid.encoder import Encoder
+
+CHECKPOINT_SECONDS = 60.0
+_TASKS_KEPT, _PAIRS_KEPT = 8, 4  # per process
+_PACKAGES = ("hybrid-sweeps", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
+_import_seconds: float | None = None  # of this process; set by the first trial in it
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial did and what it cost."""
+
+    trained: bool
+    train_seconds: float  # 0 if the store had the model
+    evaluate_seconds: Mapping[str, float]  # task -> seconds, of the tasks measured now
+    import_seconds: float  # 0 unless this was the first trial of its process
+    seconds: float  # all of it
+    resumed_from: int  # steps a checkpoint saved
+
+    @property
+    def overhead_seconds(self) -> float:
+        """What was neither training nor evaluation, imports included."""
+        return self.seconds - self.train_seconds - sum(self.evaluate_seconds.values())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial is, for whoever watches."""
+
+    doing: str  # "loading", "training" or the name of the task being measured
+    share: float  # of the doing, 0 to 1
+
+
+def run_trial(
+    trial: Trial,
+    store: Store,
+    data_root: Path | None,
+    *,
+    scratch: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Outcome:
+    """Bring the store to hold everything `trial` is to give; what it already has is not made again.
+
+    `scratch` is a folder for files being made, by default one of the system's. Raises whatever
+    training or evaluation raise; the store then holds what was finished before.
+    """
+    start = time.perf_counter()
+    import_seconds = _import_once()
+    train_key = _known(trial.train_key)
+    on_progress(Progress("loading", 0.0))
+    _reset_process(trial)
+    attempts = Attempts(store, train_key, trial)
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=scratch, ignore_cleanup_errors=True) as folder:
+        train_seconds, resumed_from = 0.0, 0
+        config = trial.train
+        trained = config is not None and not store.has_model(train_key)
+        if config is not None and trained:
+            train_seconds, resumed_from = _train(
+                config, train_key, store, data_root, Path(folder), attempts, on_progress
+            )
+        evaluate_seconds: dict[str, float] = {}
+        encoder: Encoder | None = None
+        for task_name, score_key in trial.scores.items():
+            if not store.has_scores(train_key, _known(score_key)):
+                encoder = encoder or _load_model(trial, train_key, store, Path(folder))
+                seconds = _evaluate(trial, encoder, task_name, store, data_root, on_progress)
+                evaluate_seconds[task_name] = seconds
+        del encoder
+        _free_memory()
+    seconds = time.perf_counter() - start
+    attempts.end("done")
+    return Outcome(trained, train_seconds, evaluate_seconds, import_seconds, seconds, resumed_from)
+
+
+class Attempts:
+    """The attempts at one trial, kept in the store so that budgets count those cut off as well."""
+
+    def __init__(self, store: Store, train_key: str, trial: Trial) -> None:
+        self._store, self._path = store, attempts_path(train_key)
+        self._start = time.perf_counter()
+        before: list[dict[str, Any]] = store.get_json(self._path) or []
+        self._all = [*before, {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}]
+        self._all[-1].update(cpus=trial.cpus, gpus=trial.gpus)
+        self.end("cut off")  # until it says otherwise
+
+    @property
+    def count(self) -> int:
+        return len(self._all)
+
+    def end(self, state: str) -> None:
+        """Write the state and the seconds so far."""
+        self._all[-1].update(state=state, seconds=round(time.perf_counter() - self._start, 3))
+        self._store.put_json(self._path, self._all)
+
+
+def attempts_path(train_key: str) -> str:
+    return f"models/{train_key}/attempts.json"
+
+
+def hardware(device: str) -> dict[str, Any]:
+    """The machine a result comes from; never part of a key."""
+    import torch
+
+    return {
+        "host": socket.gethostname(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+    }
+
+
+def _train(
+    config: TrainConfig,
+    train_key: str,
+    store: Store,
+    data_root: Path | None,
+    folder: Path,
+    attempts: Attempts,
+    on_progress: Callable[[Progress], None],
+) -> tuple[float, int]:
+    """Train and store the model; returns seconds of training and steps a checkpoint saved."""
+    import pyarrow.parquet as pq
+
+    from hybrid.encoder import Encoder
+    from hybrid.train import Progress as Step
+    from hybrid.train import train
+
+    pairs = [_pairs(name, data_root, config.passage) for name in config.data]
+    encoder = Encoder.load(
+        config.backbone,
+        max_query_length=config.max_query_length,
+        max_passage_length=config.max_passage_length,
+        device=config.device,
+    )
+    checkpoint = folder / "checkpoint"
+    store.get_checkpoint(train_key, checkpoint)
+
+    def keep(path: Path) -> None:
+        store.put_checkpoint(train_key, path)
+        attempts.end("cut off")
+
+    def tell(step: Step) -> None:
+        on_progress(Progress("training", step.step / config.steps))
+
+    start = time.perf_counter()
+    result = train(
+        config,
+        pairs,
+        encoder,
+        checkpoint=checkpoint,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+        on_checkpoint=keep,
+        on_progress=tell,
+    )
+    seconds = time.perf_counter() - start
+    trained = folder / "trained"
+    encoder.save(trained / "model")
+    pq.write_table(result.curve, trained / "curve.parquet", compression="zstd")
+    digests = {one.name: one.digest for one in pairs}
+    _write_json(trained / "config.json", {"train": config.model_dump(mode="json"), "data_digests": digests})
+    _write_json(trained / "mixture.json", result.mixture)
+    record = {
+        "steps": result.steps,
+        "seconds": seconds,
+        "resumed_from": result.resumed_from,
+        "attempts": attempts.count,
+        "events": result.events,
+        "peak_rss_mb": result.peak_rss_mb,
+        "synthetic": any(one.synthetic for one in pairs),
+        "notes": [note for one in pairs for note in one.notes],
+        "precision": config.precision,
+        "threads": config.threads,
+        "hardware": hardware(config.device),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+    }
+    _write_json(trained / "record.json", record)
+    store.put_model(train_key, trained)
+    return seconds, result.resumed_from
+
+
+def _load_model(trial: Trial, train_key: str, store: Store, folder: Path) -> "Encoder":
+    """The encoder to measure: as stored, also right after training, so that scores are those of its bytes."""
+    from hybrid.encoder import Encoder
+
+    source = trial.backbone
+    device = "cuda" if trial.gpus else "cpu"
+    if trial.train is not None:
+        source, device = str(store.get_model(train_key, folder / "stored")), trial.train.device
+    lengths = trial.evaluate.max_query_length, trial.evaluate.max_document_length
+    return Encoder.load(source, max_query_length=lengths[0], max_passage_length=lengths[1], device=device)
+
+
+def _evaluate(
+    trial: Trial,
+    encoder: "Encoder",
+    task_name: str,
+    store: Store,
+    data_root: Path | None,
+    on_progress: Callable[[Progress], None],
+) -> float:
+    """Measure one task and store its scores; returns the seconds it took."""
+    from hybrid.evaluate import evaluate
+
+    task = _task(task_name, data_root)
+    on_progress(Progress(task_name, 0.0))
+    start = time.perf_counter()
+
+    def tell(done: int, texts: int) -> None:
+        on_progress(Progress(task_name, done / texts))
+
+    table = evaluate(encoder, task, trial.evaluate, progress=tell)
+    seconds = time.perf_counter() - start
+    record = {
+        "task": task_name,
+        "task_digest": task.digest,
+        "seconds": seconds,
+        "synthetic": task.synthetic,
+        "notes": list(task.notes),
+        "evaluate": trial.evaluate.model_dump(mode="json"),
+        "threads": max(1, int(trial.cpus)),
+        "peak_rss_mb": _peak_rss_mb(),
+        "host": socket.gethostname(),
+    }
+    store.put_scores(_known(trial.train_key), _known(trial.scores[task_name]), table, record)
+    return seconds
+
+
+def _import_once() -> float:
+    """Import what is slow to import; returns the seconds it took, 0 in later trials of this process."""
+    global _import_seconds
+    if _import_seconds is not None:
+        return 0.0
+    start = time.perf_counter()
+    import hybrid.encoder
+    import hybrid.evaluate
+    import hybrid.train  # noqa: F401
+
+    _import_seconds = time.perf_counter() - start
+    return _import_seconds
+
+
+def _reset_process(trial: Trial) -> None:
+    """Leave nothing of the trial before: threads and random state are this trial's own."""
+    import torch
+
+    _free_memory()
+    torch.manual_seed(trial.seed or 0)
+    torch.set_num_threads(max(1, int(trial.cpus)))
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+@lru_cache(maxsize=_TASKS_KEPT)
+def _task(name: str, data_root: Path | None) -> "Task":
+    from hybrid.data.tasks import load_task
+
+    return load_task(name, data_root)
+
+
+@lru_cache(maxsize=_PAIRS_KEPT)
+def _pairs(name: str, data_root: Path | None, passage: Any) -> "ParallelPairs":
+    from hybrid.data.pairs import load_pairs
+
+    return load_pairs(name, data_root, passage=passage)
+
+
+def _known(key: str | None) -> str:
+    if key is None:
+        raise ValueError("the trial's keys are not known: its data have to be prepared first")
+    return key
+
+
+def _peak_rss_mb() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    import json
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")
