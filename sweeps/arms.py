@@ -39,7 +39,7 @@ def name_arms(points: Sequence[Mapping[str, Any]], reference: Mapping[str, Any],
     """The arms of these points, then each of their backbones untouched.
 
     Every point gives the same axes. `reference` names the axis values of reference arms; `backbone` is used
-    where it is no axis. A point whose reference is not among the points has None.
+    where it is no axis, or where there is no point yet. A point whose reference is not among the points has None.
     """
     aliases = _aliases(points)
     by_point = {_identity(point): alias for point, alias in zip(points, aliases, strict=True)}
@@ -53,7 +53,7 @@ def name_arms(points: Sequence[Mapping[str, Any]], reference: Mapping[str, Any],
         )
         for point, alias in zip(points, aliases, strict=True)
     ]
-    backbones = list(dict.fromkeys(arm.backbone for arm in arms))
+    backbones = list(dict.fromkeys(arm.backbone for arm in arms)) or [backbone]
     short = _shorten(backbones)
     for name in backbones:
         alias = f"untouched {short[name]}" if len(backbones) > 1 else "untouched"

@@ -233,7 +233,7 @@ def _agrees(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 
 
 def _backbone(sweep: Sweep) -> str:
-    return str(sweep.train.get("backbone", ""))
+    return str(sweep.train.get("backbone") or sweep.axes["backbone"][0])
 
 
 def _lengths(sweep: Sweep, trials: Sequence[Trial]) -> list[str]:

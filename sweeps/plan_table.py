@@ -29,9 +29,8 @@ def print_plan(plan: Plan, store: str, console: Console) -> None:
     """Arms with the state of every seed, then what would run and how long it takes."""
     sweep = plan.sweep
     searched = f", a search of {sweep.search.arms} arms" if sweep.search else ""
-    console.print(
-        f"[bold]{sweep.name}[/bold]: {len(plan.arms)} arms, {len(plan.trials)} trials{searched}; store {store}"
-    )
+    size = f"{len(plan.arms)} arms, {len(plan.trials)} trials{searched}"
+    console.print(f"{sweep.name}: {size}; store {store}", markup=False, highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("arm", "steps", "cpu", "gpu", "seeds"):
         table.add_column(heading, justify="right" if heading in ("steps", "cpu", "gpu") else "left")

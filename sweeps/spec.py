@@ -113,7 +113,7 @@ def read_spec(path_or_name: str, overrides: Sequence[str] = (), data_root: Path 
     notes = check_meaning(source, data_root)
     axes = Axes(source, source.value.get("axes"))
     train = _train(source, axes, notes)
-    hold = _hold(source, train, axes)
+    hold = _hold(source, train, axes, notes)
     points = axes.points(train)
     reference = read_reference(source, axes, points, notes)
     check_resources(source, sections["resources"])
@@ -219,7 +219,7 @@ def _train(source: Source, axes: Axes, notes: list[str]) -> dict[str, Any]:
     return train
 
 
-def _hold(source: Source, train: dict[str, Any], axes: Axes) -> Hold:
+def _hold(source: Source, train: dict[str, Any], axes: Axes, notes: list[str]) -> Hold:
     """What is held when the batch size changes: what the length of training is given in."""
     given: list[Hold] = [name for name in get_args(Hold) if name in train or name in axes.values]
     hold = source.value.get("hold")
@@ -235,6 +235,7 @@ def _hold(source: Source, train: dict[str, Any], axes: Axes) -> Hold:
         source.mistake(("hold",), "holds updates, but there are none; add train.updates, for example 200")
     elif not given:
         train["examples"] = DEFAULTS["examples"]
+        notes.append(f"train.examples is not given: {DEFAULTS['examples']} is taken")
     return given[0] if given else "examples"
 
 

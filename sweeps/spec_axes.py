@@ -22,6 +22,11 @@ class Axes:
         self.rows: list[Point] = [{}]
         self.include: list[tuple[Path, Point]] = []
         self.exclude: list[tuple[Path, Point]] = []
+        before = len(source.mistakes)
+        self._read(section)
+        self.sound = len(source.mistakes) == before  # otherwise arms are missing that were meant
+
+    def _read(self, section: Any) -> None:
         if not isinstance(section, dict):
             self.source.mistake(
                 ("axes",), "must be a mapping with `grid`, for example {grid: {mono_ratio: [1.0, 0.5, 0.0]}}"

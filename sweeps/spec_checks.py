@@ -135,6 +135,13 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
                 for place, name in groups[path]
                 if _overlap(tasks[name], _share(trained, "train", data_root))
             ]
+    for trained in dict.fromkeys(name for _, name in training):
+        for path in (SELECTION[1], REPORTING[1]):
+            found += [
+                (place, f"{name} is no zero-shot task of a model trained on {trained}; train on another set")
+                for place, name in groups[path]
+                if _share(trained, "train", data_root)[0] == tasks[name][0]
+            ]
     for in_domain, zero_shot in zip((SELECTION[0], REPORTING[0]), (SELECTION[1], REPORTING[1]), strict=True):
         found += [
             (place, f"{name} stands under in_domain and under zero_shot; it can be only one of them")

@@ -37,12 +37,9 @@ def read_reference(
         if len(reference) < len(written):
             return reference
     elif written is not None:
-        if not isinstance(
-            written, str | list | int | float
-        ):  # an empty mapping; other types are reported already
-            source.mistake(
-                ("reference",), "is empty; name the arm to compare with, for example {mono_ratio: 1.0}"
-            )
+        if isinstance(written, dict):  # other types are reported already
+            example = "name the arm to compare with, for example {mono_ratio: 1.0}"
+            source.mistake(("reference",), f"is empty; {example}")
         return reference
     elif "mono_ratio" in axes.values:
         reference = {"mono_ratio": 1.0}
@@ -56,6 +53,8 @@ def read_reference(
         axis = next(iter(axes.values))
         reference = {axis: axes.values[axis][0]}
         notes.append(f"reference is not given: {axis} {plain(reference[axis])} is taken")
+    if not axes.sound:
+        return reference
     known = {tuple(point.values()) for point in points}
     lonely = [p for p in points if tuple({**p, **reference}.values()) not in known]
     if lonely:
