@@ -41,7 +41,8 @@ class Verdict:
     """One comparison. Values are in the measure's own unit; `difference` is arm − reference as it is.
 
     `lower`, `upper`: simultaneous bounds, each at the one-sided `adjusted_level`, the ones that
-    decided; None where refused. `query_only`: bounds if these trained models were the only ones.
+    decided; None where refused. `query_only`: with one seed, the bounds at `level` if these trained models
+    were the only ones.
     `needed`: for an inconclusive one. `flags` are short names, `notes` their sentences.
     """
 
@@ -117,6 +118,7 @@ def compare(
     measure: str | None = None,
     resamples: int = 10_000,
     languages: bool = False,
+    besides: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Verdicts of every arm of `reference_of` (arm → its reference) on every task, group and measure.
 
@@ -124,10 +126,12 @@ def compare(
     all arms. Without `measure` every measure has a primary family of its own. Everything else is
     exploratory: per group and measure one family over arms × tasks. A number for `margin` holds for
     fractions, and for a count only where it is the declared measure; a mapping gives each measure its
-    own. `languages` adds one family of single language cells per task.
+    own. `languages` adds one family of single language cells per task. `besides` (arm → reference) are
+    compared as well, in exploratory families of their own.
     """
     scores = table if isinstance(table, Scores) else read_scores(table)
-    arms = {arm: ref for arm, ref in reference_of.items() if arm != ref}
+    pairs = [(arm, ref, "") for arm, ref in reference_of.items() if arm != ref]
+    pairs += [(arm, ref, " besides") for arm, ref in (besides or {}).items() if arm != ref]
     groups = dict.fromkeys(block.group for block in scores.blocks)
     measures = {block.measure for block in scores.blocks}
     if group not in groups and len(groups) == 1:
@@ -138,17 +142,19 @@ def compare(
             blocks = [b for b in scores.blocks if (b.group, b.measure) == (g, m)]
             first = g == group and m == (measure or m)
             delta = _margin(margin, m, m == measure or len(measures) == 1)
-            for arm, reference in arms.items():
+            for arm, reference, kind in pairs:
                 blank = Verdict(arm, reference, "", g, m, "", INCONCLUSIVE, margin=delta, level=level)
                 claims = [_claim(scores, b, blank, b.label) for b in blocks]
                 macros = _macros(g, group, blocks, claims, blank)
-                families.setdefault(("exploratory", g, m), []).extend(claims)
-                families.setdefault(("primary" if first else "exploratory macro", g, m), []).extend(macros)
+                families.setdefault((f"exploratory{kind}", g, m), []).extend(claims)
+                top = "primary" if first and not kind else f"exploratory macro{kind}"
+                families.setdefault((top, g, m), []).extend(macros)
                 for block in blocks if languages else ():
                     for cell, name in enumerate(block.cell_names):
                         if len(block.cell_names) > 1:
                             claim = _claim(scores, block, blank, f"{block.label}/{name}", cell)
-                            families.setdefault(("exploratory language", g, m, block.label), []).append(claim)
+                            key = (f"exploratory language{kind}", g, m, block.label)
+                            families.setdefault(key, []).append(claim)
     verdicts = [v for key, claims in families.items() for v in _decide(key, claims, resamples)]
     verdicts.sort(key=lambda v: not v.family.startswith("primary"))
     return Comparison(tuple(verdicts), _method(level, resamples))
@@ -165,6 +171,9 @@ def _margin(margin: float | Mapping[str, float], measure: str, declared: bool) -
 
 def _claim(scores: Scores, block: Block, blank: Verdict, label: str, cell: int | None = None) -> _Claim:
     verdict = replace(blank, task=label)
+    if blank.reference not in scores.arms:
+        reason = f"the reference arm {blank.reference} has no scores: nothing to compare with"
+        return _Claim(replace(verdict, verdict=REFUSED, flags=("missing_reference",), notes=(reason,)))
     try:
         paired = pair(scores, block, {blank.arm: 1.0, blank.reference: -1.0}, cell=cell)
     except Refused as refusal:
@@ -290,7 +299,7 @@ def _decide(family: tuple[str, ...], claims: Sequence[_Claim], resamples: int) -
     for claim in claims:
         if (e := claim.estimate) is None:
             continue
-        width, query = e.half_width(adjusted), e.query_half_width(adjusted)
+        width = e.half_width(adjusted)
         v = replace(
             claim.verdict,
             family=name,
@@ -302,8 +311,10 @@ def _decide(family: tuple[str, ...], claims: Sequence[_Claim], resamples: int) -
             se_seed=float(np.sqrt(e.var_seed)),
             se_query=float(np.sqrt(e.var_query)),
             df=e.df,
-            query_only=(e.mean - query, e.mean + query),
         )
+        if e.replicated and width < e.query_half_width(adjusted):
+            note = "the seeds agree more closely than the noise within them would have it, by luck"
+            v = replace(v, flags=(*v.flags, "seeds_agree"), notes=(*v.notes, note))
         verdicts.append(_judge(v, e))
     return verdicts
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from sweeps.crossed import Crossed, Estimate, Floats
+from sweeps.crossed import Crossed, Estimate, Floats, t_quantile
 
 LARGEST_FAMILY = 2000
 """Above it the covariance matrix is not built and Bonferroni's level is used."""
@@ -37,8 +37,8 @@ def simultaneous_level(
         return floor
     share = np.empty(k)
     for i, e in enumerate(estimates):
-        query = stats.t.isf(level, e.df_query) ** 2 * e.var_query
-        seeds = stats.t.isf(level, e.df_seed) ** 2 * e.var_seed
+        query = t_quantile(level, e.df_query) ** 2 * e.var_query
+        seeds = t_quantile(level, e.df_seed) ** 2 * e.var_seed
         share[i] = query / (query + seeds) if query > 0 else 0.0
     correlation = _correlation(parts) * np.sqrt(np.outer(share, share))
     np.fill_diagonal(correlation, 1.0)
@@ -49,7 +49,7 @@ def simultaneous_level(
     for start in range(0, resamples, 1000):
         draws = generator.standard_normal((min(1000, resamples - start), k)) @ root.T
         largest[start : start + len(draws)] = draws.max(axis=1)
-    return float(np.clip(stats.norm.sf(np.quantile(largest, 1 - level)), floor, level))
+    return float(np.clip(special.ndtr(-np.quantile(largest, 1 - level)), floor, level))
 
 
 def _correlation(parts: Sequence[Crossed]) -> Floats:

@@ -1,0 +1,163 @@
+"""The command `sweeps verdict`: the degradation statistics on any Parquet file of score rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from hybrid.errors import BadInput
+from hybrid.scores import LOWER_IS_BETTER, MEASURES
+from sweeps.degradation import Comparison, Verdict, compare
+from sweeps.pairing import OPTIONAL, REQUIRED, Scores, read_scores
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+
+_COLOURS = {"no_degradation": "green", "degradation": "red", "inconclusive": "yellow", "refused": "magenta"}
+
+
+def judge_file(
+    path: str | Path,
+    *,
+    sweep: Sweep | None = None,
+    reference: str | None = None,
+    margin: float | None = None,
+    level: float | None = None,
+    measure: str | None = None,
+) -> Comparison:
+    """Verdicts on the rows of a Parquet file, with a sweep's guardrail and references, or with `reference`
+    (one arm for all), `margin` and `level` (0.01 and 0.05).
+
+    Raises BadInput for a file, column, arm or number that cannot be used.
+    """
+    if (sweep is None) == (reference is None):
+        raise BadInput("give either --spec, or --reference with --margin and --level")
+    if sweep is not None and (margin, level, measure) != (None, None, None):
+        raise BadInput(
+            "with --spec the margin, level and measure are the guardrail's; use --set to change them"
+        )
+    margin, level = 0.01 if margin is None else margin, 0.05 if level is None else level
+    mistakes = []
+    if not (np.isfinite(margin) and margin > 0):
+        mistakes.append(f"--margin {margin} is not a positive number, such as 0.01 for one point")
+    if not 0 < level < 0.5:
+        mistakes.append(f"--level {level} is not between 0 and 0.5, such as 0.05")
+    if mistakes:
+        raise BadInput(mistakes)
+    table = _read(Path(path))
+    try:
+        scores = read_scores(table)
+    except BadInput as error:
+        raise BadInput(f"{path}: {mistake}" for mistake in error.mistakes) from error
+    if sweep is not None:
+        return judge_sweep(scores, sweep)
+    if reference not in scores.arms:
+        near = difflib.get_close_matches(str(reference), scores.arms, 1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(map(repr, scores.arms[:20]))}"
+        )
+        raise BadInput(f"{path}: the reference arm {reference!r} has no rows; {hint}")
+    if scores.arms == (reference,):
+        raise BadInput(f"{path}: holds only the reference arm {reference!r}; nothing to compare")
+    if measure is not None and measure not in (known := {b.measure for b in scores.blocks}):
+        raise BadInput(f"{path}: no rows of the measure {measure!r}; there are: {', '.join(sorted(known))}")
+    references = {arm: str(reference) for arm in scores.arms}
+    return compare(scores, references, margin=margin, level=level, measure=measure)
+
+
+def judge_sweep(table: pa.Table | Scores, sweep: Sweep) -> Comparison:
+    """The verdicts that a sweep's guardrail and references declare. A reference arm is itself set against
+    its untouched backbone where the table has it, as exploratory."""
+    from sweeps.arms import name_arms
+
+    scores = table if isinstance(table, Scores) else read_scores(table)
+    arms = name_arms(sweep.points, sweep.reference, str(sweep.train.get("backbone", "")))
+    references = {a.alias: a.reference for a in arms if a.reference and a.reference != a.alias}
+    untouched = {a.backbone: a.alias for a in arms if a.untouched and a.alias in scores.arms}
+    besides = {
+        a.alias: untouched[a.backbone] for a in arms if a.reference == a.alias and a.backbone in untouched
+    }
+    known = {a.alias for a in arms}
+    if not known & set(scores.arms):
+        raise BadInput(
+            f"no arm of the scores is an arm of {sweep.name}: the scores have "
+            f"{', '.join(map(repr, scores.arms[:8]))}, the sweep {', '.join(map(repr, list(known)[:8]))}"
+        )
+    rail = sweep.guardrail
+    return compare(
+        scores,
+        references,
+        margin=rail.margin,
+        level=rail.level,
+        group=rail.group,
+        measure=rail.measure,
+        besides=besides,
+    )
+
+
+def verdict_json(comparison: Comparison) -> dict[str, Any]:
+    """What `--json` prints: `verdicts`, `method`, `notes`. Values that are not known are null."""
+    return {
+        "verdicts": [_plain(asdict(v)) for v in comparison.verdicts],
+        "method": comparison.method,
+        "notes": list(comparison.notes),
+    }
+
+
+def print_verdicts(comparison: Comparison, console: Console) -> None:
+    """One line per comparison, primary family first, and what lies behind refusals and open ones."""
+    table = Table(title="Difference to the reference, in points (×100); ranks for rank distance")
+    for name in ("arm", "task", "measure", "difference", "lower", "upper", "seeds", "queries", "verdict"):
+        table.add_column(name, justify="left" if name in ("arm", "task", "measure", "verdict") else "right")
+    primary = True
+    for v in comparison.verdicts:
+        if primary and not v.family.startswith("primary"):
+            table.add_section()
+            primary = False
+        numbers = [_points(v, value) for value in (v.difference, v.lower, v.upper)]
+        flags = f" ({', '.join(v.flags)})" if v.flags else ""
+        verdict = f"[{_COLOURS[v.verdict]}]{v.verdict.replace('_', ' ')}[/]{flags}"
+        counts = ["" if n is None else str(n) for n in (v.n_seeds, v.n_queries)]
+        table.add_row(v.arm, v.task, MEASURES.get(v.measure, v.measure), *numbers, *counts, verdict)
+    console.print(table)
+    for v in comparison.verdicts:
+        sentences = [*v.notes, *([v.needed.advice] if v.needed else [])]
+        if sentences and (v.verdict == "refused" or v.family.startswith("primary")):
+            console.print(f"{v.arm}, {v.task}, {v.measure}: {'; '.join(sentences)}", highlight=False)
+    console.print(comparison.method, *comparison.notes, sep="\n", highlight=False)
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; give a Parquet file of score rows")
+    try:
+        names = pq.read_schema(path).names
+        wanted = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+        text = [name for name in wanted if name not in ("seed", "value")]
+        return pq.read_table(path, columns=wanted, read_dictionary=text)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: not a readable Parquet file ({error})") from error
+
+
+def _points(v: Verdict, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.1f}" if v.measure in LOWER_IS_BETTER else f"{100 * value:+.2f}"
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples and null for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
