@@ -38,8 +38,8 @@ class Arm:
 def name_arms(points: Sequence[Mapping[str, Any]], reference: Mapping[str, Any], backbone: str) -> list[Arm]:
     """The arms of these points, then each of their backbones untouched.
 
-    Every point gives the same axes. `reference` names the axis values of reference arms; `backbone` is used
-    where it is no axis, or where there is no point yet. A point whose reference is not among the points has None.
+    Every point gives the same axes. `reference` names the axis values of reference arms; `backbone` counts
+    where it is no axis, or where there is no point yet. No reference among them: None.
     """
     aliases = _aliases(points)
     by_point = {_identity(point): alias for point, alias in zip(points, aliases, strict=True)}

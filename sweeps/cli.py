@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sweeps.spec import Sweep
     from sweeps.store import Store
 
-DONE, SOME_FAILED, BAD_INPUT, LIMIT_REACHED = 0, 1, 2, 3
-INTERRUPTED = 130
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+_WORTH_ASKING = 3600.0  # seconds
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and what --json prints."""
@@ -72,6 +72,80 @@ def _prepare(arguments: argparse.Namespace) -> Answer:
     plan, _ = _planned(arguments, sweep)
     print(f"{sweep.name}: prepared, {len(plan.todo)} of {len(plan.trials)} trials to run")
     return DONE, {"name": sweep.name, "trials": len(plan.trials), "todo": len(plan.todo)}
+
+
+def _run(arguments: argparse.Namespace) -> Answer:
+    from dataclasses import asdict
+
+    from sweeps.run import run_sweep
+    from sweeps.store import Store
+
+    sweep, store = _sweep(arguments), Store(arguments.store)
+    if not arguments.yes and not _agreed(*_planned(arguments, sweep)):
+        return DONE, {"ran": 0}
+    ended = run_sweep(
+        sweep,
+        store,
+        arguments.data_root,
+        address=arguments.address,
+        max_concurrent=arguments.max_concurrent,
+        retry_failed=arguments.retry_failed,
+    )
+    print(ended.message)
+    return ended.exit_code, asdict(ended)
+
+
+def _agreed(plan: "Plan", store: "Store") -> bool:
+    """Asks before hours are spent, where somebody sits at the terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or (plan.seconds_left or 0) < _WORTH_ASKING:
+        return True
+    from rich.console import Console
+
+    from sweeps.plan_table import print_plan
+
+    print_plan(plan, str(store), Console(stderr=True))
+    print("Run it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _report(arguments: argparse.Namespace) -> Answer:
+    from sweeps.report import write_report
+
+    plan, store = _planned(arguments)
+    folder = _folder(arguments, store, plan.sweep, "report")
+    index = write_report(plan, store, folder)
+    print(f"report written: {index}")
+    return DONE, {"index": str(index), "report": str(index.parent / "report.json")}
+
+
+def _verdict(arguments: argparse.Namespace) -> Answer:
+    from rich.console import Console
+
+    from sweeps.spec import read_spec
+    from sweeps.verdict import judge_file, print_verdicts, verdict_json
+
+    comparison = judge_file(
+        arguments.scores,
+        sweep=read_spec(arguments.spec, arguments.set, arguments.data_root) if arguments.spec else None,
+        reference=arguments.reference,
+        margin=arguments.margin,
+        level=arguments.level,
+        measure=arguments.measure,
+    )
+    if not arguments.json:
+        print_verdicts(comparison, Console())
+    return DONE, verdict_json(comparison)
+
+
+def _folder(arguments: argparse.Namespace, store: "Store", sweep: "Sweep", part: str) -> Path:
+    """Where a command writes files: --out, or its place in a store that is a folder."""
+    if arguments.out is not None:
+        return Path(arguments.out)
+    if store.local is None:
+        raise BadInput(
+            f"--out is missing: the store {store} is no folder of this machine; say where to write"
+        )
+    return store.local / "sweeps" / sweep.name / part
 
 
 def _status(arguments: argparse.Namespace) -> Answer:
@@ -148,5 +222,36 @@ def _parser() -> argparse.ArgumentParser:
 
     add("plan", _plan, "show the trials, what is done, what would run and for how long; writes nothing")
     add("prepare", _prepare, "read the data sets once, so that plan knows what is done")
+    run = add("run", _run, "run what the store lacks; the same command again goes on")
+    run.add_argument("--address", metavar="RAY", help="a running Ray cluster; by default one is started here")
+    run.add_argument("--max-concurrent", type=_count, metavar="N", help="at most so many trials at once")
+    run.add_argument("--retry-failed", action="store_true", help="take failed trials up again")
+    run.add_argument("--yes", action="store_true", help="do not ask before a run of hours")
     add("status", _status, "show how far the sweep is, whoever runs it")
+    report = add("report", _report, "write index.html, tables, figures and report.json")
+    report.add_argument("--out", metavar="DIR", help="by default sweeps/<name>/report in the store")
+    _add_verdict(commands)
     return parser
+
+
+def _add_verdict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "apply the degradation statistics to any Parquet file of score rows"
+    verdict = commands.add_parser("verdict", help=text, description=text)
+    option = verdict.add_argument
+    option("scores", metavar="SCORES.parquet", help="columns arm, seed, task, group, query_id, cluster_id, …")
+    option("--spec", metavar="SPEC", help="the sweep whose reference and guardrail count")
+    option("--reference", metavar="ARM", help="the arm that all others are compared with")
+    option("--margin", type=float, help="non-inferiority margin, a fraction (0.01)")
+    option("--level", type=float, help="one-sided level (0.05)")
+    option("--measure", metavar="NAME", help="one measure alone")
+    option("--data-root", type=Path, metavar="DIR", help="folder of data sets, with --spec")
+    option("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field, with --spec")
+    option("--json", action="store_true", help="print one JSON object and nothing else")
+    verdict.set_defaults(command=_verdict)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
