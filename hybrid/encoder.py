@@ -160,19 +160,19 @@ class Encoder:
         precision: Precision = "fp32",
         batch_tokens: int = 4096,
         max_length: int | None = None,
-        out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Embed texts: unit vectors of shape (texts, dim), float32, in the order given.
 
-        Texts of like length share a batch of at most `batch_tokens` tokens, padding included.
-        `precision` bf16 runs the transformer's weights and activations in bfloat16. `out` receives
-        the rows where given, for example a memory-mapped array. Raises BadInput if bf16 is asked of
-        a device that has it not in hardware.
+        Texts of like length share a batch of at most `batch_tokens` tokens, padding included. Texts with
+        the same tokens are embedded once, so that they get the same vector to the last bit.
+        `precision` bf16 runs the transformer's weights and activations in bfloat16; raises BadInput if
+        the device has it not in hardware.
         """
         if precision == "bf16" and hardware_precision(self.device.type) != "bf16":
             device = self.device.type
             raise BadInput(f"precision bf16: this {device} does not compute it in hardware; take fp32.")
-        vectors = np.empty((len(texts), self.dim), dtype=np.float32) if out is None else out  # (texts, dim)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)  # (texts, dim)
+        same_as = np.arange(len(texts))  # (texts,) the row that has the same tokens and is embedded
         training = self.model.training
         self.model.eval()
         transformer = self.model[0]
@@ -180,21 +180,30 @@ class Encoder:
             transformer = copy.deepcopy(transformer).to(torch.bfloat16)
         try:
             with torch.inference_mode():
-                for rows, token_ids in self._batches(texts, kind, batch_tokens, max_length):
+                for rows, token_ids in self._batches(texts, kind, batch_tokens, max_length, same_as):
                     embedded = self._embed(transformer, *self.collate(token_ids))  # (batch, dim)
                     vectors[rows] = embedded.cpu().numpy()
         finally:
             self.model.train(training)
+        repeated = np.flatnonzero(same_as != np.arange(len(texts)))
+        vectors[repeated] = vectors[same_as[repeated]]
         return vectors
 
     def _batches(
-        self, texts: Sequence[str], kind: Kind, batch_tokens: int, max_length: int | None
+        self,
+        texts: Sequence[str],
+        kind: Kind,
+        batch_tokens: int,
+        max_length: int | None,
+        same_as: NDArray[np.int64],
     ) -> Iterator[tuple[NDArray[np.int64], list[TokenIds]]]:
         """Rows and token ids of each batch, longest texts first, so that too little memory shows at once.
 
         Texts are sorted by characters, cut into chunks, and sorted by tokens within a chunk; the
-        next chunk is tokenised while this one is embedded.
+        next chunk is tokenised while this one is embedded. A row whose tokens came before is left out,
+        and `same_as` is told.
         """
+        first_with: dict[bytes, int] = {}
         order = np.argsort([-len(text) for text in texts], kind="stable")  # (texts,)
 
         def tokenize(start: int) -> list[TokenIds]:
@@ -207,9 +216,13 @@ class Encoder:
                 rows = order[chunk_start : chunk_start + _TEXTS_TOKENISED_TOGETHER]  # (chunk,)
                 token_ids = ahead.result()
                 ahead = pool.submit(tokenize, chunk_start + len(rows))
-                by_length = np.argsort([-len(ids) for ids in token_ids], kind="stable")  # (chunk,)
+                for row, ids in zip(rows, token_ids, strict=True):
+                    same_as[row] = first_with.setdefault(ids.tobytes(), int(row))
+                new = np.flatnonzero(same_as[rows] == rows)
+                lengths = np.array([len(token_ids[index]) for index in new])
+                by_length = new[np.argsort(-lengths, kind="stable")]  # (chunk,) places in the chunk
                 start = 0
-                while start < len(rows):
+                while start < len(by_length):
                     longest = len(token_ids[by_length[start]])
                     batch = by_length[start : start + max(1, batch_tokens // longest)]  # (batch,)
                     yield rows[batch], [token_ids[index] for index in batch]
