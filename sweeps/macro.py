@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hybrid.scores import LOWER_IS_BETTER
 from sweeps.crossed import combine
 from sweeps.pairing import Block, Paired, Refused, Scores, pair
 
@@ -56,13 +57,35 @@ def macro(blocks: Sequence[Block], paired: Sequence[Paired]) -> Paired:
     )
 
 
-def macro_contrast(
-    scores: Scores, weights: Mapping[str, float], *, group: str, measure: str, without: str | None = None
-) -> Paired:
-    """The contrast Σ weight·arm of the macro mean of a group, or of it without one set. Raises Refused."""
-    blocks = [
-        b for b in scores.blocks if (b.group, b.measure) == (group, measure) and set_of(b.task) != without
-    ]
-    if not blocks:
-        raise Refused("missing_scores", f"no scores of {measure} in the group {group}")
+@dataclass(frozen=True)
+class Aim:
+    """What is averaged: a measure over the sets of a group, in one setting or all, or without one set."""
+
+    group: str = "zero_shot"
+    measure: str = "ndcg_at_10"
+    setting: str | None = None
+    without: str | None = None
+
+    @property
+    def sign(self) -> int:
+        """+1 where a higher value is better."""
+        return -1 if self.measure in LOWER_IS_BETTER else 1
+
+    def blocks(self, scores: Scores) -> list[Block]:
+        """The blocks it averages; raises Refused if there is none."""
+        chosen = [
+            b
+            for b in scores.blocks
+            if (b.group, b.measure) == (self.group, self.measure)
+            and self.setting in (None, b.setting)
+            and set_of(b.task) != self.without
+        ]
+        if not chosen:
+            raise Refused("missing_scores", f"no scores of {self.measure} in the group {self.group}")
+        return chosen
+
+
+def contrast(scores: Scores, weights: Mapping[str, float], aim: Aim) -> Paired:
+    """The macro mean of the contrast Σ weight·arm. Raises Refused."""
+    blocks = aim.blocks(scores)
     return macro(blocks, [pair(scores, block, weights) for block in blocks])
