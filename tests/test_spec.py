@@ -4,12 +4,25 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from small_data import write_small_data
 
 from hybrid.config import TrainConfig
 from hybrid.errors import BadInput
-from sweeps.spec import SHIPPED, Sweep, read_spec, shipped_names
+from sweeps.spec import SECTIONS, SHIPPED, Sweep, read_spec, shipped_names
+from sweeps.spec_axes import default
 from sweeps.spec_fields import FOLLOWS, TRAIN_FIELDS
+from sweeps.spec_sections import (
+    Evaluate,
+    Export,
+    Guardrail,
+    Lengths,
+    Limits,
+    Optuna,
+    ResourceRule,
+    SelectOn,
+    Tracking,
+)
 from sweeps.spec_source import read_source
 
 SMALL = """\
@@ -339,3 +352,64 @@ def test_the_quickstart_is_what_the_readme_says() -> None:
         "batch_size": (16, 32),
     }
     assert len(sweep.seeds) >= 2
+
+
+def _documented() -> dict[str, dict[str, str]]:
+    """Heading of docs/sweep-file.md → field → the cell beside it."""
+    page = (Path(__file__).parents[1] / "docs" / "sweep-file.md").read_text(encoding="utf-8")
+    found: dict[str, dict[str, str]] = {}
+    heading = ""
+    for line in page.splitlines():
+        if line.startswith("## "):
+            heading = line.removeprefix("## ")
+        elif match := re.match(r"\| `([a-z_.]+)` \| (.*?) \|", line):
+            found.setdefault(heading, {})[match[1]] = match[2].strip("`")
+    return found
+
+
+def test_the_reference_page_has_every_field_and_its_default() -> None:
+    documented = _documented()
+    assert set(documented["Top level"]) == set(SECTIONS)
+    assert set(documented["train"]) == set(TRAIN_FIELDS)
+    for field, shown in documented["train"].items():
+        if field not in ("updates", "threads"):
+            assert yaml.safe_load(shown.replace("5e-05", "0.00005")) == _plain(default(field)), field
+    sections = {
+        "guardrail": Guardrail, "resources": ResourceRule, "limits": Limits, "tracking": Tracking,
+        "export": Export,
+    }  # fmt: skip
+    for heading, section in sections.items():
+        assert set(documented[heading]) == set(section.model_fields), heading
+        for field, shown in documented[heading].items():
+            assert yaml.safe_load(shown) == section().model_dump()[field], (heading, field)
+    nested = {
+        "evaluate": {
+            *(f"select_on.{field}" for field in SelectOn.model_fields),
+            *(f"lengths.{field}" for field in Lengths.model_fields),
+            *(field for field in Evaluate.model_fields if field not in ("select_on", "lengths")),
+        },
+        "search": {f"optuna.{field}" for field in Optuna.model_fields},
+    }
+    for heading, fields in nested.items():
+        assert set(documented[heading]) == fields, heading
+    for field, shown in documented["evaluate"].items():
+        value = Evaluate().model_dump()
+        for part in field.split("."):
+            value = value[part]
+        assert yaml.safe_load(shown) == _plain(value), field
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_the_examples_of_the_reference_page_hold(read) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "sweep-file.md").read_text(encoding="utf-8")
+    whole, axes = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
+    local = {"xquad-r": "faq", "scifact": "bugs", "climate-fever-pool": "laws"}
+    for name, here in local.items():
+        whole = whole.replace(name, here)
+    assert len(read(whole).points) == 6
+    start, end = whole.index("axes:"), whole.index("seeds:")
+    sweep = read(whole[:start] + axes + whole[end:].replace(", learning_rate: 5e-5", ", backbone: minilm-l6"))
+    assert len(sweep.points) == 5 + 2

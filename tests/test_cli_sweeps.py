@@ -1,0 +1,130 @@
+"""The command `sweeps`: exit codes, one JSON object on standard output, no traceback for a user's mistake."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_data import write_small_data
+
+from sweeps import cli
+
+SMALL = """\
+name: small
+axes: {grid: {mono_ratio: [1.0, 0.5]}}
+seeds: [1, 2]
+train: {data: [faq:train], backbone: minilm-l6, examples: 64, batch_size: 4}
+evaluate: {in_domain: [faq:test], zero_shot: [bugs]}
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    root = write_small_data(tmp_path / "data")
+    (tmp_path / "a.yaml").write_text(SMALL)
+    return [str(tmp_path / "a.yaml"), "--store", str(tmp_path / "store"), "--data-root", str(root)]
+
+
+def test_plan_prints_a_table_and_writes_nothing(arguments, tmp_path: Path, capfd) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["plan", *arguments]) == 0
+    shown = capfd.readouterr().out
+    assert re.search(r"m1 \(reference\) +16 .* train 1, 2", shown)
+    assert "unknown until prepared" in shown
+    assert "0 done, 4 to train, 1 to measure; time unknown until the first trial has run" in shown
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_json_is_one_object_and_nothing_else(arguments, capfd) -> None:
+    assert cli.main(["prepare", *arguments, "--json"]) == 0
+    captured = capfd.readouterr()
+    assert json.loads(captured.out) == {"name": "small", "trials": 5, "todo": 5}
+    assert "prepared" in captured.err
+    assert cli.main(["plan", *arguments, "--json"]) == 0
+    plan = json.loads(capfd.readouterr().out)
+    assert [trial["trial"] for trial in plan["trials"]] == [
+        "m1 s1",
+        "m1 s2",
+        "m0.5 s1",
+        "m0.5 s2",
+        "untouched",
+    ]
+    assert all(re.fullmatch("[0-9a-f]{20}", trial["train_key"]) for trial in plan["trials"])
+    assert plan["unknown"] == []
+    assert plan["seconds_left"] is None
+
+
+def test_what_children_print_does_not_reach_the_json(
+    arguments, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(_: object) -> tuple[int, dict[str, int]]:
+        print("from Python")
+        os.write(1, b"from below\n")
+        subprocess.run(["echo", "from a child"], check=True)
+        return 0, {"x": 1}
+
+    monkeypatch.setattr(cli, "_plan", noisy)
+    assert cli.main(["plan", *arguments, "--json"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == '{"x": 1}\n'
+    assert "from a child" in captured.err
+    assert cli.main(["plan", *arguments]) == 0
+    assert "from a child" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["plan", "prepare", "run", "status", "report"])
+def test_bad_input_is_exit_code_2_and_every_mistake(command: str, arguments, tmp_path: Path, capfd) -> None:
+    (tmp_path / "a.yaml").write_text(SMALL.replace("seeds: [1, 2]", "seeds: []\ntrian: 1"))
+    assert cli.main([command, *arguments, "--json"]) == 2
+    captured = capfd.readouterr()
+    found = json.loads(captured.out)["mistakes"]
+    assert "a.yaml:3: seeds: is empty" in found[0]
+    assert "a.yaml:4: trian: unknown field; did you mean train?" in found[1]
+    assert captured.err.splitlines() == found
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "store").exists()
+
+
+def test_broken_data_are_told_by_prepare(arguments, tmp_path: Path, capfd) -> None:
+    (tmp_path / "data" / "bugs" / "corpus.jsonl").write_text('{"_id": "d1", "text": "cut o')
+    assert cli.main(["prepare", *arguments]) == 2
+    error = capfd.readouterr().err
+    assert "corpus.jsonl:1" in error
+    assert "Traceback" not in error
+
+
+def test_ctrl_c_is_one_sentence(arguments, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> tuple[int, dict[str, int]]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_plan", interrupted)
+    assert cli.main(["plan", *arguments]) == 130
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_status_before_anything_ran(arguments, capfd) -> None:
+    assert cli.main(["status", *arguments, "--json"]) == 0
+    status = json.loads(capfd.readouterr().out)
+    assert (status["done"], status["todo"], status["run_by"]) == (0, 5, None)
+
+
+def test_a_wrong_command_line_is_exit_code_2(capfd) -> None:
+    for words in (["pln", "quickstart"], ["plan"], ["run", "quickstart", "--max-concurrent", "0"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        assert stopped.value.code == 2
+        assert "Traceback" not in capfd.readouterr().err
+
+
+def test_plan_answers_in_two_seconds(arguments) -> None:
+    start = time.perf_counter()
+    shown = subprocess.run(
+        [sys.executable, "-m", "sweeps", "plan", *arguments], capture_output=True, text=True, check=True
+    )
+    assert time.perf_counter() - start < 2
+    assert "4 to train" in shown.stdout
