@@ -200,8 +200,9 @@ def _forests(report: Mapping[str, Any]) -> list[Panel]:
         caption = (
             f"95% intervals, {report['interval']['kind']}. Dotted: the guardrail's margin, where it applies."
         )
-        title = f"{series['title']}: difference to the reference"
-        panel = _panel("difference", series["id"], title, caption, height=max(1.6, 0.21 * len(rows) + 1.1))
+        panel = _panel(
+            "difference", series["id"], series["title"], caption, height=max(1.6, 0.21 * len(rows) + 1.1)
+        )
         for y, (block, one) in enumerate(rows):
             colour, marker = _look(report, block, report["blocks"].index(block))
             ends = [one["lower"] * scale, one["upper"] * scale]
@@ -217,7 +218,7 @@ def _forests(report: Mapping[str, Any]) -> list[Panel]:
         panel.axes.set_yticks(range(len(rows)), [one["arm"] for _, one in rows])
         panel.axes.invert_yaxis()
         panel.axes.grid(visible=False, axis="y")
-        panel.axes.set_xlabel("points" if series["points"] else "ranks, lower is better")
+        panel.axes.set_xlabel("difference in points" if series["points"] else "difference in ranks")
         drawn.append(panel)
     return drawn
 
@@ -241,37 +242,47 @@ def _pareto(report: Mapping[str, Any]) -> list[Panel]:
     points = {point["arm"]: point for point in report["pareto"]}
     arms = {arm["alias"]: arm for arm in report["arms"]}
     caption = "Up and right is better. Labels: " + " / ".join(report["blocks"][0]["row_axes"] or ["arm"])
-    caption += ". Line: the front of seed means; no arm beats those on it in both."
-    panel = _panel("pareto", "", "In-domain against zero-shot", caption, width=5.6, height=4.2)
+    caption += ", where there is room. Line: the front of seed means; no arm beats those on it in both."
+    panel = _panel("pareto", "", "In-domain against zero-shot", caption, width=6.6, height=4.4)
     front = sorted((p["zero_shot"] * 100, p["in_domain"] * 100) for p in points.values() if p["front"])
     panel.axes.step(
         [x for x, _ in front], [y for _, y in front], where="pre", color=_text(), linewidth=0.8, alpha=0.6
     )
+    labels: list[tuple[bool, float, float, str]] = []
     for at, block in enumerate(report["blocks"]):
         colour, marker = _look(report, block, at)
-        named = False
-        for alias in block["arms"]:
+        title = _short_title(block)
+        for alias in (*block["arms"], *block["untouched"]):
             if alias not in points:
                 continue
             x, y = points[alias]["zero_shot"] * 100, points[alias]["in_domain"] * 100
+            untouched = arms[alias]["untouched"]
+            label = "/".join(_short(arms[alias]["axes"][axis]) for axis in block["row_axes"] if not untouched)
+            labels.append((not points[alias]["front"], x, y, label or alias))
             panel.axes.plot(
-                [x], [y], marker=marker, markersize=6, linestyle="none", color=colour,
-                label=None if named else _short_title(block),
+                [x], [y], linestyle="none", markersize=6, color=_text() if untouched else colour,
+                marker="x" if untouched else marker, label=None if untouched else title,
             )  # fmt: skip
-            named = True
-            label = "/".join(_short(arms[alias]["axes"][axis]) for axis in block["row_axes"])
-            panel.axes.annotate(label, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7.5)
+            title = title if untouched else None  # named once
             _hover(panel, x, y, f"{alias}: zero-shot {x:.1f}, in-domain {y:.1f}")
-    for alias, arm in arms.items():
-        if arm["untouched"] and alias in points:
-            x, y = points[alias]["zero_shot"] * 100, points[alias]["in_domain"] * 100
-            panel.axes.plot([x], [y], marker="x", markersize=6, linestyle="none", color=_text())
-            panel.axes.annotate(alias, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
-            _hover(panel, x, y, f"{alias}: zero-shot {x:.1f}, in-domain {y:.1f}")
+    _place_labels(panel, labels)
     panel.axes.set_xlabel("zero-shot, mean of primary measures (points)")
     panel.axes.set_ylabel("in-domain, mean of primary measures (points)")
     _legend(panel)
     return [panel]
+
+
+def _place_labels(panel: Panel, labels: list[tuple[bool, float, float, str]]) -> None:
+    """Label points, those on the front first, and leave out labels that would lie on one another."""
+    panel.figure.draw_without_rendering()
+    taken: list[tuple[float, float, float]] = []
+    for _, x, y, text in sorted(labels):
+        left, middle = panel.axes.transData.transform((x, y)) * 72 / panel.figure.dpi
+        left, width = left + 4, 4.8 * len(text)
+        if any(abs(middle - m) < 9 and left < r and left + width > l for l, r, m in taken):  # noqa: E741
+            continue
+        taken.append((left, left + width, middle))
+        panel.axes.annotate(text, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7.5)
 
 
 def _panel(

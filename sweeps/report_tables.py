@@ -116,7 +116,7 @@ def _value_notes(report: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]])
         held_note(report),
     ]
     if report["synthetic"]:
-        notes.insert(0, f"Generated data ({', '.join(report['synthetic'])}): a demonstration, not a result.")
+        notes.insert(0, "Generated data, the embedded world: a demonstration of the machinery, not a result.")
     return notes
 
 

@@ -26,7 +26,7 @@ HEADLINE: dict[str, tuple[str, ...]] = {
 """Measures of each setting that get a column, a curve and a paired difference; the others get a table."""
 
 SETTING_WORDS = {"mono": "monolingual", "cross": "cross-lingual", "multi": "multilingual", "beir": ""}
-_GROUPS = ("in_domain", "zero_shot")
+REPORTED = ("in_domain", "zero_shot")
 
 
 def series_id(group: str, task: str, setting: str, measure: str) -> str:
@@ -63,7 +63,9 @@ def blocks_of(plan: Plan) -> list[dict[str, Any]]:
     return list(blocks.values())
 
 
-def series_and_values(results: Results) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def series_and_values(
+    results: Results, groups: Sequence[str] = REPORTED
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Series in the order met, and per series and arm the values of the seeds, their mean and sd."""
     per_seed: dict[tuple[str, str], dict[int | None, float]] = {}
     series: dict[str, dict[str, Any]] = {}
@@ -76,7 +78,7 @@ def series_and_values(results: Results) -> tuple[list[dict[str, Any]], list[dict
             series[name] = _series(name, group, task, setting, measure)
         per_seed.setdefault((name, arm), {})[seed] = value
 
-    for group in _GROUPS:
+    for group in groups:
         rows = results.rows(group)
         for row in rows:
             put(group, row["task"], row["setting"], row["measure"], row["arm"], row["seed"], row["value"])
@@ -109,11 +111,12 @@ def series_and_values(results: Results) -> tuple[list[dict[str, Any]], list[dict
 
 
 def _series(name: str, group: str, task: str, setting: str, measure: str) -> dict[str, Any]:
+    group_word = group.replace("_", "-")
     if measure == "primary":
-        title = f"{group.replace('_', '-')}, mean of the primary measures"
+        title = f"{group_word}, mean of the primary measures"
     else:
-        where = "mean of sets" if task == "macro" else task
-        title = " ".join(word for word in (where, SETTING_WORDS[setting], MEASURES[measure]) if word)
+        what = " ".join(word for word in (SETTING_WORDS[setting], MEASURES[measure]) if word)
+        title = f"{group_word} {what}, mean of sets" if task == "macro" else f"{task} {what}"
     return {
         "id": name,
         "group": group,
@@ -155,7 +158,7 @@ def differences_of(plan: Plan, results: Results, blocks: Sequence[Mapping[str, A
         return []
     headline = sorted({measure for measures in HEADLINE.values() for measure in measures})
     wanted = pc.and_(
-        pc.is_in(results.scores["group"], pa.array(_GROUPS)),
+        pc.is_in(results.scores["group"], pa.array(REPORTED)),
         pc.is_in(results.scores["measure"], pa.array(headline)),
     )
     found = paired_differences(results.scores.filter(wanted), pairs, level=LEVEL, draws=DRAWS)
@@ -175,7 +178,7 @@ def pareto_of(plan: Plan, values: Sequence[Mapping[str, Any]]) -> list[dict[str,
         group: {
             v["arm"]: v["mean"] for v in values if v["series"] == series_id(group, "all", "mean", "primary")
         }
-        for group in _GROUPS
+        for group in REPORTED
     }
     points = [
         {
@@ -192,5 +195,5 @@ def pareto_of(plan: Plan, values: Sequence[Mapping[str, Any]]) -> list[dict[str,
 
 
 def _dominates(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    gains = [one[group] - other[group] for group in _GROUPS]
+    gains = [one[group] - other[group] for group in REPORTED]
     return bool(min(gains) >= 0 and max(gains) > 0)

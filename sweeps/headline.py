@@ -1,0 +1,125 @@
+"""What tracking shows of a trial and of an arm: at most `LIMIT` metrics, named `suite/dataset/measure`.
+
+Everything else stays in Parquet and JSON artifacts: a tracking page with hundreds of metrics per run is
+slow and unreadable.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from sweeps.series import series_id
+
+LIMIT = 40
+_ALLOWED = re.compile(r"[^A-Za-z0-9_.\- /]")
+
+
+def metric_names(series: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Series id → metric name. The split is left out of a data set's name unless that is ambiguous."""
+    names = {}
+    for select in (False, True):
+        some = [one for one in series if one["group"].startswith("select_") == select]
+        bases = [task.partition(":")[0] for task in dict.fromkeys(one["task"] for one in some)]
+        for one in some:
+            base = one["task"].partition(":")[0]
+            names[one["id"]] = _name(one, _slug(one["task"] if bases.count(base) > 1 else base))
+    return names
+
+
+def _name(series: Mapping[str, Any], task: str) -> str:
+    if series["setting"] == "mean":
+        name = f"{series['group']}/mean"
+    elif series["setting"] == "beir":
+        name = f"beir/{task}/{series['measure']}"
+    else:
+        name = f"{task}/{series['setting']}/{series['measure']}"
+    if series["group"].startswith("select_"):
+        return f"select/{name.removeprefix('select_')}"
+    return name
+
+
+def _slug(text: str) -> str:
+    return _ALLOWED.sub("_", text.replace("-", "_").replace("/", "_").replace(":", "_"))
+
+
+def trial_metrics(
+    series: Sequence[Mapping[str, Any]], values: Iterable[Mapping[str, Any]], arm: str, seed: int | None
+) -> dict[str, float]:
+    """Metric → value of one trial, most telling first, cut at `LIMIT` less the three of cost."""
+    names = metric_names(series)
+    found = {}
+    for value in values:
+        if value["arm"] == arm:
+            one = value["mean"] if seed is None else value["seeds"].get(str(seed))
+            if one is not None:
+                found[value["series"]] = one
+    ordered = [one["id"] for one in _by_weight(series) if one["id"] in found]
+    return {names[name]: found[name] for name in ordered[: LIMIT - 3]}
+
+
+def arm_metrics(
+    series: Sequence[Mapping[str, Any]],
+    values: Iterable[Mapping[str, Any]],
+    differences: Iterable[Mapping[str, Any]],
+    arm: str,
+) -> dict[str, float]:
+    """Metric → value of one arm over its seeds: `n`; means; differences to the reference with bounds
+    (`…/delta_<measure>`, `…/ci_lo`, `…/ci_hi`); and of each mean `…/sd` and its 95% t interval."""
+    names = metric_names(series)
+    own = {value["series"]: value for value in values if value["arm"] == arm}
+    deltas = {one["series"]: one for one in differences if one["arm"] == arm}
+    reported = [one for one in _by_weight(series) if not one["group"].startswith("select_")]
+    chosen = [one for one in reported if one["id"] in own and (one["headline"] or one["setting"] == "mean")]
+    metrics = {"n": float(max((len(own[one["id"]]["seeds"]) for one in chosen), default=0))}
+    for one in chosen:
+        metrics[names[one["id"]]] = own[one["id"]]["mean"]
+    for one in chosen:
+        delta = deltas.get(one["id"])
+        if delta and one["primary"] and not (one["task"] != "macro" and _macro(one) in own):
+            path, _, measure = names[one["id"]].rpartition("/")
+            name = f"{path}/delta_{measure}"
+            metrics |= {name: delta["difference"]}
+            metrics |= {f"{name}/ci_lo": delta["lower"], f"{name}/ci_hi": delta["upper"]}
+    for one in chosen:
+        seeds = list(own[one["id"]]["seeds"].values())
+        if len(seeds) > 1 and len(metrics) + 3 <= LIMIT:
+            name, half = names[one["id"]], _half_width(seeds)
+            metrics[f"{name}/sd"] = float(np.std(seeds, ddof=1))
+            metrics[f"{name}/ci_lo"] = float(np.mean(seeds)) - half
+            metrics[f"{name}/ci_hi"] = float(np.mean(seeds)) + half
+    return dict(list(metrics.items())[:LIMIT])
+
+
+def _half_width(values: Sequence[float]) -> float:
+    """Half of the 95% interval of a mean over seeds, Student's t."""
+    n = len(values)
+    return float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+
+
+def _by_weight(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Means of groups where they are no other series, primary measures with means of sets first, headline
+    ones, selection, the rest."""
+
+    def weight(one: Mapping[str, Any]) -> tuple[bool, int, bool]:
+        select = one["group"].startswith("select_")
+        if one["setting"] == "mean":
+            rank = 0
+        elif one["primary"]:
+            rank = 1
+        else:
+            rank = 2 if one["headline"] else 4
+        return (select and rank == 4, 3 if select and rank else rank, one["task"] != "macro")
+
+    several = {
+        group: len({one["setting"] for one in series if one["group"] == group and one["primary"]}) > 1
+        for group in {one["group"] for one in series}
+    }
+    chosen = [one for one in series if one["setting"] != "mean" or several[one["group"]]]
+    return sorted(chosen, key=weight)
+
+
+def _macro(series: Mapping[str, Any]) -> str:
+    return series_id(series["group"], "macro", series["setting"], series["measure"])

@@ -1,0 +1,336 @@
+"""MLflow as a view of the store: what the store has, written to a tracking database or server.
+
+The only file that imports mlflow. The store is the record: a projection can be made again at any time,
+twice gives the same as once, and from nothing gives the same again.
+
+Two experiments: `<sweep>` with a run for each trial, `<sweep> · arms` with a run for each arm over its
+seeds. A run is found by its key tag before it is created, so none is ever there twice.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid.errors import BadInput
+from sweeps.plan import Plan
+from sweeps.projection import RunContent, arm_runs, trial_runs
+from sweeps.results import Results, load_results
+from sweeps.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+KEY, CONTENT = "sweeps.key", "sweeps.content"  # tags: whose run it is; digest of what was written
+
+
+@dataclass
+class Projected:
+    """What a projection did."""
+
+    uri: str
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    experiments: list[str] = field(default_factory=list)
+
+
+def project(plan: Plan, store: Store, uri: str | None = None, *, results: Results | None = None) -> Projected:
+    """Bring MLflow to show what the store has of a sweep.
+
+    `uri`: a tracking server or database; by default the spec's, else SQLite in the store. Raises BadInput
+    if it cannot be reached; the results are in the store all the same.
+    """
+    uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
+    results = results or load_results(plan, store)
+    done = Projected(uri)
+    with _client(uri, store) as client:
+        for name, runs in (
+            (plan.sweep.name, trial_runs(plan, store, results)),
+            (f"{plan.sweep.name} · arms", arm_runs(plan, results)),
+        ):
+            experiment = _experiment(client, name, uri, store)
+            done.experiments.append(experiment)
+            known = _known_runs(client, experiment)
+            for run in runs:
+                _write_run(client, experiment, run, known.get(run.key), store, done)
+    return done
+
+
+def tracking_uri(store: Store, uri: str | None) -> str:
+    """The address to track to; SQLite in the store if none is given."""
+    if uri:
+        return uri
+    if store.local is None:
+        raise BadInput(
+            f"store {store}: the default tracking database needs a local store; give a tracking server's "
+            "address as tracking.uri in the sweep file"
+        )
+    return f"sqlite:///{store.local}/mlflow.db"
+
+
+def register_model(
+    plan: Plan, store: Store, uri: str | None, folder: Path, key: str, description: str
+) -> str | None:
+    """Register the exported model as a version of the sweep's model and point `champion` at it.
+
+    `folder` holds an MLflow model; `key` is the trial's key, whose run must have been projected. The same
+    key again keeps its version. Returns the version.
+    """
+    uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
+    name = plan.sweep.name
+    with _client(uri, store) as client:
+        from mlflow.exceptions import MlflowException
+
+        experiment = _experiment(client, name, uri, store)
+        run = _known_runs(client, experiment)[key]
+        with contextlib.suppress(MlflowException):  # it is there already
+            client.create_registered_model(name, description=f"Winner of the sweep {name}.")
+        version = next(
+            (
+                one.version
+                for one in client.search_model_versions(f"name = '{name}'")
+                if one.tags.get(KEY) == key
+            ),
+            None,
+        )
+        if version is None:
+            client.log_artifacts(run.info.run_id, str(folder), "model")
+            version = client.create_model_version(
+                name,
+                source=f"{run.info.artifact_uri}/model",
+                run_id=run.info.run_id,
+                tags={KEY: key},
+                description=description,
+            ).version
+        client.set_registered_model_alias(name, "champion", str(version))
+    return str(version)
+
+
+def ui(store: Store, uri: str | None = None, *, port: int = 5000) -> int:
+    """Serve MLflow's pages for this store on this machine only, until interrupted; returns its exit code.
+
+    For a tracking server, print its address instead: it has pages of its own.
+    """
+    uri = tracking_uri(store, uri)
+    if uri.startswith(("http://", "https://")):
+        print(uri)
+        return 0
+    if (
+        store.local is not None
+        and uri == tracking_uri(store, None)
+        and not (store.local / "mlflow.db").exists()
+    ):
+        raise BadInput(f"store {store}: nothing is tracked there yet; `sweeps sync SPEC` writes it")
+    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl+C ends it)", flush=True)
+    try:
+        return subprocess.run(ui_command(uri, port), env=_environment(), check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def ui_command(uri: str, port: int) -> list[str]:
+    """MLflow's server with what a single reader needs: one worker, loopback only."""
+    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "ui", *options]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@contextlib.contextmanager
+def _client(uri: str, store: Store) -> Iterator["MlflowClient"]:
+    """A client with its database there. One projection at a time writes to a store's own database."""
+    _reachable(uri)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with contextlib.ExitStack() as stack:
+        if uri.startswith("sqlite:///") and store.local is not None:
+            store.local.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((store.local / "mlflow.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(_unhurried_sqlite())
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        try:
+            yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except MlflowException as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(
+                f"tracking at {uri} failed: {reason}; results are in the store, `sweeps sync` writes them"
+            ) from error
+
+
+@contextlib.contextmanager
+def _unhurried_sqlite() -> Iterator[None]:
+    """SQLite without waiting for the disk after each of MLflow's many small transactions.
+
+    A process that dies leaves the database whole; only a power cut could damage it, and then it is made
+    again from the store.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def relax(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", relax)
+
+
+def _reachable(uri: str) -> None:
+    """Ask a server once, so that a wrong address is not retried for minutes."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10):
+            pass
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"tracking server {uri} does not answer ({error}); results are in the store, "
+            "`sweeps sync` writes them later"
+        ) from error
+
+
+def _experiment(client: "MlflowClient", name: str, uri: str, store: Store) -> str:
+    """The experiment's id; made, or brought back if somebody deleted it."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = None  # a server decides
+    if uri.startswith("sqlite:") and store.local is not None:
+        location = (store.local / "mlartifacts" / hashlib.sha256(name.encode()).hexdigest()[:12]).as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _known_runs(client: "MlflowClient", experiment: str) -> dict[str, "Run"]:
+    """Key → run. Of several with one key the oldest stays."""
+    found: dict[str, Run] = {}
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], max_results=1000, page_token=token, order_by=["attributes.start_time ASC"]
+        )
+        for run in page:
+            key = run.data.tags.get(KEY)
+            if key in found:
+                client.delete_run(run.info.run_id)
+            elif key is not None:
+                found[key] = run
+        token = page.token
+        if not token:
+            return found
+
+
+def _write_run(
+    client: "MlflowClient",
+    experiment: str,
+    run: RunContent,
+    known: "Run | None",
+    store: Store,
+    done: Projected,
+) -> None:
+    """Create, extend or replace one run; a run that shows what it should is left alone."""
+    content = run.digest()
+    if known is not None and known.data.tags.get(CONTENT) == content and known.info.status == run.status:
+        done.unchanged += 1
+        return
+    if known is not None and _in_the_way(known, run):
+        client.delete_run(known.info.run_id)
+        known = None
+    if known is None:
+        tags = {KEY: run.key, **run.tags}
+        known = client.create_run(experiment, start_time=run.start_ms, tags=tags, run_name=run.name)
+        done.created += 1
+    else:
+        done.updated += 1
+    _fill(client, known, run, content, store)
+
+
+def _in_the_way(known: "Run", run: RunContent) -> bool:
+    """Whether the run holds what cannot be taken back: another parameter value, a metric no longer shown."""
+    params, metrics = known.data.params, known.data.metrics
+    changed = any(name in params and params[name] != value for name, value in run.params.items())
+    return changed or not set(metrics) <= {*run.metrics, *run.curve} or known.info.run_name != run.name
+
+
+def _fill(client: "MlflowClient", known: "Run", run: RunContent, content: str, store: Store) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    run_id, now = known.info.run_id, int(time.time() * 1000)
+    metrics = [
+        Metric(name, value, now, 0)
+        for name, value in run.metrics.items()
+        if known.data.metrics.get(name) != value
+    ]
+    if not set(run.curve) & set(known.data.metrics):  # a curve never changes
+        for name, points in run.curve.items():
+            metrics += [Metric(name, value, run.start_ms or now, step) for step, value in points]
+    params = [Param(name, value) for name, value in run.params.items() if name not in known.data.params]
+    tags = [RunTag(name, value) for name, value in run.tags.items() if known.data.tags.get(name) != value]
+    for start in range(0, max(len(metrics), 1), 900):
+        first = start == 0
+        client.log_batch(run_id, metrics[start : start + 900], params if first else (), tags if first else ())
+    if run.inputs and (known.inputs is None or len(known.inputs.dataset_inputs) < len(run.inputs)):
+        _log_inputs(client, run_id, run)
+    if run.artifacts:
+        with tempfile.TemporaryDirectory() as folder:
+            for path, source in run.artifacts.items():
+                file = Path(folder) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(source if isinstance(source, bytes) else store.get_bytes(source))
+            client.log_artifacts(run_id, folder)
+    client.set_tag(run_id, CONTENT, content)  # last: what was cut off is written again
+    client.set_terminated(run_id, run.status, run.end_ms)
+
+
+def _log_inputs(client: "MlflowClient", run_id: str, run: RunContent) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    client.log_inputs(
+        run_id,
+        [
+            DatasetInput(
+                Dataset(
+                    name=one.name,
+                    digest=one.digest[:36],
+                    source_type="local",
+                    source=json.dumps({"uri": one.name}),
+                    profile=json.dumps(one.profile),
+                ),
+                tags=[InputTag("mlflow.data.context", one.context)],
+            )
+            for one in run.inputs
+        ],
+    )
+
+
+def summary(done: Projected) -> Mapping[str, Any]:
+    """What a projection did, for --json."""
+    return {
+        "uri": done.uri,
+        "created": done.created,
+        "updated": done.updated,
+        "unchanged": done.unchanged,
+        "experiments": done.experiments,
+    }
