@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from data_files import CORPUS, QRELS, QUERIES, json_lines, write_beir
 
-from hybrid.data.beir import read_collection
+from hybrid.data.beir import _TEXTS
+from hybrid.data.collection import read_collection
 from hybrid.data.pairs import load_pairs
 from hybrid.data.tasks import load_task
 from hybrid.errors import BadInput
@@ -81,9 +82,9 @@ def test_absent_documents_and_queries_are_counted(tmp_path: Path) -> None:
     assert task.qrels["en"]["q2"] == {"d2": 1, "lost": 1}  # as BEIR: it counts as never found
     assert "ghost" not in task.qrels["en"]
     assert task.notes == (
-        "test.tsv judges 1 documents that corpus.jsonl lacks (2 judgements): "
+        "test.tsv judges 1 documents that the corpus lacks (2 judgements): "
         "they count as documents that cannot be found",
-        "test.tsv names 1 queries that queries.jsonl lacks: left out",
+        "test.tsv names 1 queries that are not there: left out",
     )
 
 
@@ -147,13 +148,16 @@ def test_bytes_that_are_no_utf8_are_refused_with_their_place(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("qrels", "expected"),
     [
-        (QRELS + "q1\td1\n", "test.tsv:5: 2 fields between tabs"),
-        (QRELS + "q1 d1 1\n", "test.tsv:5: 1 fields between tabs"),
+        (
+            QRELS + "q1\td1\n",
+            "test.tsv:5: 2 fields where query-id, corpus-id and score between tabs are wanted",
+        ),
+        (QRELS + "q1 d1 1\n", "test.tsv:5: 1 fields where"),
         (QRELS + "q3\td1\thigh\n", "test.tsv:5: the score 'high' is no whole number"),
         (QRELS + "q1\td1\t1\n", "test.tsv:5: query 'q1' and document 'd1' have the score 2 already"),
         (QRELS + "\td1\t1\n", "test.tsv:5: an id is empty"),
         ("query-id\tcorpus-id\tscore\n", "test.tsv: holds no judgement"),
-        ("nobody\td1\t1\n", "test.tsv: none of its queries is in queries.jsonl"),
+        ("nobody\td1\t1\n", "none of the queries of test.tsv is there"),
     ],
 )
 def test_bad_judgements_are_refused_with_their_line(tmp_path: Path, qrels: str, expected: str) -> None:
@@ -171,9 +175,9 @@ def test_a_mended_file_is_read_anew(tmp_path: Path) -> None:
 
 def test_a_file_is_parsed_once(tmp_path: Path) -> None:
     folder = write_beir(tmp_path / "birds")
-    read_collection(folder / "corpus.jsonl")
+    read_collection([folder / "corpus.jsonl"], _TEXTS, kind="beir")
     parsed = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "parsed").rglob("*.arrow")}
-    read_collection(folder / "corpus.jsonl")
+    read_collection([folder / "corpus.jsonl"], _TEXTS, kind="beir")
     assert {path: path.stat().st_mtime_ns for path in parsed} == parsed
     assert len(list((tmp_path / "cache" / "parsed").rglob("*.arrow"))) == len(parsed) == 1
 

@@ -15,8 +15,9 @@ import pytest
 from data_files import article, paragraph, write_beir, write_language
 
 from hybrid.data import download
-from hybrid.data.catalog import DATASETS, DataSet
+from hybrid.data.catalog import DATASETS
 from hybrid.data.locate import check_names
+from hybrid.data.source import DataSet
 from hybrid.data.tasks import load_task
 from hybrid.errors import BadInput
 
@@ -236,7 +237,9 @@ def test_a_set_in_many_folders_shares_one_archive(
 ) -> None:
     for forum in ("gis", "unix"):
         write_beir(tmp_path / "forums" / forum)
-        row = replace(birds, name=f"forums/{forum}", archive=f"{server.url}/forums.zip", sha256={})
+        row = replace(
+            birds, name=f"forums/{forum}", archive=f"{server.url}/forums.zip", unpacks="forums", sha256={}
+        )
         monkeypatch.setitem(DATASETS, row.name, row)
     server.bodies["/forums.zip"] = zipped(tmp_path / "forums", "forums")
     assert len(load_task("forums/gis").queries["en"]) == 2

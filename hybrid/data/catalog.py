@@ -5,59 +5,14 @@ folder under the data root in one of the layouts of docs/data.md is a data set b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+
+from hybrid.data.languages import MMARCO_LANGUAGES, MR_TYDI_LANGUAGES
+from hybrid.data.source import DataSet
 
 _BEIR = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/{}.zip"
 _PACKAGED = "CC-BY-SA-4.0 for BEIR's packaging; see the home page for the source's own"
 _LAREQA = "https://raw.githubusercontent.com/google-research-datasets/lareqa/{}/xquad-r/{}.json"
 _LAREQA_COMMIT = "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c"
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """What is known of a data set before its files are read."""
-
-    name: str
-    layout: str  # of hybrid.data.layouts.LAYOUTS
-    languages: tuple[str, ...]
-    licence: str
-    home: str  # page that documents it
-    splits: tuple[str, ...]
-    default_split: str | None  # None: the whole set
-    queries: int | None = None  # of the default split
-    documents: int | None = None
-    archive: str | None = None  # URL of a zip or tar.gz whose top folder is the data set's
-    files: Mapping[str, str] = field(
-        default_factory=dict
-    )  # path in the folder -> URL, where there is no archive
-    revision: str | None = None
-    sha256: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> checksum of bytes seen
-    drop_self_hits: bool = False
-    sources: tuple[str, ...] = ()  # collections its text or queries come from: sharing one is not zero-shot
-    synthetic: bool = False
-    note: str = ""
-
-    @property
-    def verified(self) -> bool:
-        """Whether the bytes that a download must have are known."""
-        return bool(self.sha256)
-
-    @property
-    def provenance(self) -> frozenset[str]:
-        """The set itself and what it was made from."""
-        return frozenset((self.name, *self.sources))
-
-
-@dataclass(frozen=True)
-class Source:
-    """One split of a data set, and the folder that holds it or will."""
-
-    name: str  # as written in a sweep file, for example "xquad-r:test"
-    dataset: DataSet
-    split: str | None  # None: the whole set
-    folder: Path
-
 
 _XQUAD_SHA256 = {
     "ar": "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d",
@@ -90,6 +45,7 @@ def _beir(
     splits: tuple[str, ...] = ("test",),
     default_split: str = "test",
     archive: str | None = None,
+    unpacks: str | None = None,
     sources: tuple[str, ...] = (),
     drop_self_hits: bool = False,
     sha256: Mapping[str, str] | None = None,
@@ -106,6 +62,7 @@ def _beir(
         queries=queries,
         documents=documents,
         archive=_BEIR.format(archive or name),
+        unpacks=unpacks,
         sha256=sha256 or {},
         drop_self_hits=drop_self_hits,
         sources=sources,
@@ -129,6 +86,124 @@ _FORUMS = {  # name -> (queries, documents)
 }
 
 _TRAINED = ("train", "dev", "test")
+
+_HUB = "https://huggingface.co/datasets/{}/resolve/main/{}"
+
+_NANO = {  # name after "nano-" -> (name at its source, set it is drawn from)
+    "arguana": ("NanoArguAna", "arguana"),
+    "climate-fever": ("NanoClimateFEVER", "climate-fever"),
+    "dbpedia-entity": ("NanoDBPedia", "dbpedia-entity"),
+    "fever": ("NanoFEVER", "fever"),
+    "fiqa": ("NanoFiQA2018", "fiqa"),
+    "hotpotqa": ("NanoHotpotQA", "hotpotqa"),
+    "msmarco": ("NanoMSMARCO", "msmarco"),
+    "nfcorpus": ("NanoNFCorpus", "nfcorpus"),
+    "nq": ("NanoNQ", "nq"),
+    "quora": ("NanoQuoraRetrieval", "quora"),
+    "scidocs": ("NanoSCIDOCS", "scidocs"),
+    "scifact": ("NanoSciFact", "scifact"),
+    "webis-touche2020": ("NanoTouche2020", "webis-touche2020"),
+}
+_PARQUET = "train-00000-of-00001.parquet"
+
+_MIRACL_SHARDS = {  # language -> files of its corpus; None: not known here
+    "ar": 5, "bn": 1, "de": None, "en": 66, "es": 21, "fa": 5, "fi": 4, "fr": 30, "hi": 2, "id": 3, "ja": 14,
+    "ko": 3, "ru": 20, "sw": 1, "te": 2, "th": 2, "yo": None, "zh": 10,
+}  # fmt: skip
+_MR_TYDI = "https://git.uwaterloo.ca/jimmylin/mr.tydi/-/raw/master/data/mrtydi-v1.1-{}.tar.gz"
+
+
+def _nano(short: str, at_source: str, parent: str) -> DataSet:
+    files = [f"{part}/{_PARQUET}" for part in ("corpus", "queries", "qrels")]
+    return DataSet(
+        f"nano-{short}",
+        layout="nano-beir",
+        languages=("en",),
+        licence="see the home page",
+        home=f"https://huggingface.co/datasets/zeta-alpha-ai/{at_source}",
+        splits=("train",),
+        default_split="train",
+        files={name: _HUB.format(f"zeta-alpha-ai/{at_source}", name) for name in files},
+        drop_self_hits=short in ("arguana", "quora"),
+        sources=(parent,),
+        note="queries and pool drawn from the full set: its scores are not the full set's",
+    )
+
+
+def _miracl(language: str, shards: int | None) -> DataSet:
+    named = f"miracl-v1.0-{language}"
+    judged = [
+        f"{named}/{part}/{part}.{named}-{split}.tsv"
+        for part in ("topics", "qrels")
+        for split in (("dev",) if shards is None else ("train", "dev"))
+    ]
+    corpus = [f"miracl-corpus-v1.0-{language}/docs-{i}.jsonl.gz" for i in range(shards or 0)]
+    files = {name: _HUB.format("miracl/miracl", name) for name in judged}
+    files |= {name: _HUB.format("miracl/miracl-corpus", name) for name in corpus}
+    return DataSet(
+        f"miracl-{language}",
+        layout="miracl",
+        languages=(language,),
+        licence="Apache-2.0",
+        home="https://huggingface.co/datasets/miracl/miracl",
+        splits=("dev",) if shards is None else ("train", "dev"),
+        default_split="dev",
+        files=files if shards else {},
+        sources=("miracl", "mrtydi"),
+        stands_in="miracl",
+    )
+
+
+def _mr_tydi(language: str, in_full: str) -> DataSet:
+    return DataSet(
+        f"mrtydi-{language}",
+        layout="mrtydi",
+        languages=(language,),
+        licence="Apache-2.0",
+        home="https://github.com/castorini/mr.tydi",
+        splits=("train", "dev", "test"),
+        default_split="test",
+        archive=_MR_TYDI.format(in_full),
+        unpacks=f"mrtydi/mrtydi-v1.1-{in_full}",
+        sources=("mrtydi",),
+        stands_in="mrtydi",
+    )
+
+
+_TRAINING = (
+    DataSet(
+        "mmarco",
+        layout="mmarco",
+        languages=tuple(MMARCO_LANGUAGES),
+        licence="Apache-2.0; MS MARCO terms for the text",
+        home="https://huggingface.co/datasets/unicamp-dl/mmarco",
+        splits=(),
+        default_split=None,
+        sources=("msmarco",),
+        note="judgements are MS MARCO's qrels.train.tsv",
+    ),
+    DataSet(
+        "squad-translate-train",
+        layout="squad-translate",
+        languages=("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"),
+        licence="CC-BY-SA-4.0 for SQuAD; see the home page for the translations",
+        home="https://github.com/google-research/xtreme",
+        splits=(),
+        default_split=None,
+        sources=("squad",),
+    ),
+    DataSet(
+        "mkqa",
+        layout="mkqa",
+        languages=(),
+        licence="CC-BY-SA-3.0",
+        home="https://github.com/apple/ml-mkqa",
+        splits=(),
+        default_split=None,
+        files={"mkqa.jsonl.gz": "https://github.com/apple/ml-mkqa/raw/master/dataset/mkqa.jsonl.gz"},
+        sources=("nq",),
+    ),
+)
 
 _ROWS = (
     DataSet(
@@ -188,10 +263,15 @@ _ROWS = (
             documents,
             _PACKAGED,
             archive="cqadupstack",
+            unpacks="cqadupstack",
             sources=("cqadupstack",),
         )
         for forum, (queries, documents) in _FORUMS.items()
     ),
+    *(_nano(short, *names) for short, names in _NANO.items()),
+    *(_miracl(language, shards) for language, shards in _MIRACL_SHARDS.items()),
+    *(_mr_tydi(language, in_full) for language, in_full in MR_TYDI_LANGUAGES.items()),
+    *_TRAINING,
     DataSet(
         "climate-fever-pool",
         layout="beir",

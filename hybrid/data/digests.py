@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from hybrid.data.cache import cache_folder, content_hash, read_json, write_text
-from hybrid.data.catalog import Source
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.records import ParallelPairs, Task, Texts
+from hybrid.data.source import Source
 
 READER_VERSION = 1
 """Raised when a reader makes something else of the same files, so that remembered digests are not used."""
@@ -79,7 +79,7 @@ def _memory(source: Source, kind: Kind, passage: str, *, cached_only: bool) -> P
         str(source.split),
     ]
     parts.append(str(source.dataset.drop_self_hits))
-    for path in LAYOUTS[source.dataset.layout].files(source.folder, source.split):
+    for path in LAYOUTS[source.dataset.layout].files(source):
         if not path.is_file():
             return None
         digest = content_hash(path, cached_only=cached_only)

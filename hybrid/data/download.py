@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from hybrid.data.cache import build_once, cache_folder, short_hash
-from hybrid.data.catalog import DataSet
+from hybrid.data.cache import build_once, cache_folder, locked, short_hash
+from hybrid.data.source import DataSet
 from hybrid.errors import BadInput
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -54,40 +54,43 @@ def fetch(row: DataSet, *, progress: Progress | None = None) -> Path:
     BadInput if the source cannot be reached, sends something else than it announced, or sends files whose
     checksums are not those of the catalog.
     """
-    folder = cache_folder() / "data" / row.name.split("/")[0]
+    data, report = cache_folder() / "data", progress or _print_progress
 
-    def build(unfinished: Path) -> None:
-        if row.archive:
-            archive = _download(row.archive, progress or _print_progress)
+    if row.archive:
+        url, folder = row.archive, data / (row.unpacks or row.name)
+
+        def build(unfinished: Path) -> None:
+            archive = _download(url, report)
             _unpack(archive, unfinished, folder.name)
             archive.unlink()
-        for name, url in row.files.items():
-            target = unfinished / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(_download(url, progress or _print_progress), target)
-        refuse_other_bytes(row, unfinished)
+            for name, wanted in row.sha256.items():
+                _refuse_other_bytes(row, name, unfinished / name, wanted)
 
-    build_once(folder, build)
-    return cache_folder() / "data" / row.name
+        build_once(folder, build)
+    for name, url in row.files.items():
+        target = data / row.folder / name
+        with locked(target):
+            if not target.is_file():
+                received = _download(url, report)
+                _refuse_other_bytes(row, name, received, row.sha256.get(name))
+                received.replace(target)
+    return data / row.folder
 
 
-def refuse_other_bytes(row: DataSet, folder: Path) -> None:
-    """Raise BadInput for every file whose checksum is not the catalog's."""
-    mistakes = []
-    for name, wanted in row.sha256.items():
-        path = folder / name
-        if not path.is_file():
-            mistakes.append(f"{row.name}: what was fetched does not hold {name}")
-            continue
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != wanted:
-            mistakes.append(
-                f"{row.name}: {name} as fetched has SHA-256 {found}, not {wanted}: the source has changed or "
-                "the transfer was tampered with; nothing was kept"
-            )
-    if mistakes:
-        raise BadInput(mistakes)
+def _refuse_other_bytes(row: DataSet, name: str, path: Path, wanted: str | None) -> None:
+    """Raise BadInput if a file's checksum is not the catalog's; a file without one passes."""
+    if wanted is None:
+        return
+    if not path.is_file():
+        raise BadInput(f"{row.name}: what was fetched does not hold {name}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        path.unlink()
+        raise BadInput(
+            f"{row.name}: {name} as fetched has SHA-256 {found}, not {wanted}: the source has changed or "
+            "the transfer was tampered with; nothing was kept"
+        )
 
 
 def _download(url: str, progress: Progress) -> Path:

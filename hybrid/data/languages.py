@@ -1,6 +1,17 @@
-"""Language codes that name a file: ISO 639-1, with an optional script or region as in zh-Hans or pt-BR."""
+"""Language codes: ISO 639-1, with an optional script or region as in zh-Hans or pt-BR."""
 
 import re
+
+MMARCO_LANGUAGES = {
+    "ar": "arabic", "de": "german", "en": "english", "es": "spanish", "fr": "french", "hi": "hindi",
+    "id": "indonesian", "it": "italian", "ja": "japanese", "nl": "dutch", "pt": "portuguese",
+    "ru": "russian", "vi": "vietnamese", "zh": "chinese",
+}  # fmt: skip
+MR_TYDI_LANGUAGES = {
+    "ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian", "ja": "japanese",
+    "ko": "korean", "ru": "russian", "sw": "swahili", "te": "telugu", "th": "thai",
+}  # fmt: skip
+"""Language -> the name in the paths of the set's files."""
 
 _ISO_639_1 = re.compile(
     r"(aa|ab|ae|af|ak|am|an|ar|as|av|ay|az|ba|be|bg|bh|bi|bm|bn|bo|br|bs|ca|ce|ch|co|cr|cs|cu|cv|cy|da|de|dv|dz|"

@@ -4,9 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybrid.data import beir, parallel_qa
-from hybrid.data.catalog import Source
+from hybrid.data import (
+    beir,
+    mkqa,
+    mmarco,
+    nano_beir,
+    pair_files,
+    parallel_qa,
+    squad_translate,
+    wikipedia_trec,
+)
 from hybrid.data.records import ParallelPairs, Task
+from hybrid.data.source import Source
 
 
 @dataclass(frozen=True)
@@ -14,13 +23,13 @@ class Layout:
     """How a folder is recognised and read. Recognising and listing read no contents."""
 
     recognises: Callable[[Path], bool]
-    splits: Callable[[Path], tuple[str, ...]]
-    files: Callable[[Path, str | None], list[Path]]  # what a split is read from
+    splits: Callable[[Source], tuple[str, ...]]
+    files: Callable[[Source], list[Path]]  # what the split is read from
     read_task: Callable[[Source], Task] | None  # without its digest; None: for training alone
     read_pairs: Callable[[Source, str], ParallelPairs] | None  # given "sentence" or "paragraph"
-    task_split: str | None  # where the name has no split and the catalog has no record; None: the whole set
-    train_split: str | None
     holds: str  # what a folder must hold, for messages
+    task_split: str | None = None  # where neither name nor catalog says; None: the whole set
+    train_split: str | None = None
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -30,9 +39,26 @@ LAYOUTS: dict[str, Layout] = {
         beir.files,
         beir.read_task,
         beir.read_pairs,
+        holds="corpus.jsonl, queries.jsonl and qrels/<split>.tsv",
         task_split="test",
         train_split="train",
-        holds="corpus.jsonl, queries.jsonl and qrels/<split>.tsv",
+    ),
+    "nano-beir": Layout(
+        nano_beir.recognises,
+        nano_beir.splits,
+        nano_beir.files,
+        nano_beir.read_task,
+        None,
+        holds="corpus, queries and qrels, a folder of Parquet files each",
+        task_split="train",
+    ),
+    "squad-translate": Layout(
+        squad_translate.recognises,
+        squad_translate.splits,
+        squad_translate.files,
+        None,
+        squad_translate.read_pairs,
+        holds="train-v1.1.json and squad.translate.train.en-<lang>.json",
     ),
     "parallel-qa": Layout(
         parallel_qa.recognises,
@@ -40,9 +66,49 @@ LAYOUTS: dict[str, Layout] = {
         parallel_qa.files,
         parallel_qa.read_task,
         parallel_qa.read_pairs,
-        task_split=None,
-        train_split=None,
         holds="one <lang>.json a language, in XQuAD-R's schema",
+    ),
+    "miracl": Layout(
+        wikipedia_trec.recognises,
+        wikipedia_trec.splits,
+        wikipedia_trec.files,
+        wikipedia_trec.read_task,
+        wikipedia_trec.read_pairs,
+        holds="miracl-v1.0-<lang> and miracl-corpus-v1.0-<lang>",
+        train_split="train",
+    ),
+    "mrtydi": Layout(
+        wikipedia_trec.recognises,
+        wikipedia_trec.splits,
+        wikipedia_trec.files,
+        wikipedia_trec.read_task,
+        wikipedia_trec.read_pairs,
+        holds="mrtydi-v1.1-<language>",
+        train_split="train",
+    ),
+    "mmarco": Layout(
+        mmarco.recognises,
+        mmarco.splits,
+        mmarco.files,
+        None,
+        mmarco.read_pairs,
+        holds="data/google/{collections,queries/train} and qrels.train.tsv",
+    ),
+    "mkqa": Layout(
+        mkqa.recognises,
+        mkqa.splits,
+        mkqa.files,
+        None,
+        mkqa.read_pairs,
+        holds="mkqa.jsonl.gz or mkqa.jsonl",
+    ),
+    "pairs": Layout(
+        pair_files.recognises,
+        pair_files.splits,
+        pair_files.files,
+        None,
+        pair_files.read_pairs,
+        holds="pairs.jsonl or pairs.parquet",
     ),
 }
 

@@ -3,13 +3,15 @@
 import difflib
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from hybrid.data import download
 from hybrid.data.cache import build_once, cache_folder
-from hybrid.data.catalog import DATASETS, DataSet, Source
-from hybrid.data.layouts import LAYOUTS, Layout, recognise
+from hybrid.data.catalog import DATASETS
+from hybrid.data.layouts import LAYOUTS, recognise
+from hybrid.data.source import DataSet, Source
 from hybrid.errors import BadInput
 
 Role = Literal["task", "train"]
@@ -27,32 +29,25 @@ def locate(name: str, data_root: Path | None, *, role: Role, supply: bool = True
     set_name, split = _parse(name)
     root = _root(data_root)
     row = DATASETS.get(set_name)
-    folder = _present(set_name, root)
+    place = row.folder if row else set_name
+    folder = next((base / place for base in _bases(root) if (base / place).is_dir()), None)
     if folder is None and row is None:
         raise BadInput(_unknown(set_name, root))
-    if folder is None:
-        assert row is not None
-        folder = _supply(row, root, supply)
-    layout_name = row.layout if row else recognise(folder)
-    if layout_name is None:
-        kinds = "; or ".join(layout.holds for layout in LAYOUTS.values())
-        raise BadInput(f"{folder}: no data set of a known layout: a folder should hold {kinds}")
-    layout = LAYOUTS[layout_name]
-    dataset = row or DataSet(
-        set_name,
-        layout=layout_name,
-        languages=("en",) if layout_name == "beir" else (),
-        licence="unknown",
-        home=str(folder),
-        splits=layout.splits(folder),
-        default_split=layout.task_split,
+    source = Source(
+        name, row or _described(set_name, folder), None, folder or cache_folder() / "data" / place
     )
-    split = _split(name, split, dataset, layout, folder, role)
-    if folder.is_dir():
-        absent = [path for path in layout.files(folder, split) if not path.is_file()]
-        if absent:
-            raise BadInput([f"{path}: is not there ({name} is read from {layout.holds})" for path in absent])
-    return Source(name, dataset, split, folder)
+    source = replace(source, split=_split(source, split, role))
+    files = LAYOUTS[source.dataset.layout].files
+    absent = [path for path in files(source) if not path.is_file()]
+    if not absent:
+        return source
+    if folder is not None and root is not None and folder.is_relative_to(root):
+        holds = LAYOUTS[source.dataset.layout].holds
+        raise BadInput([f"{path}: is not there ({name} is read from {holds})" for path in absent])
+    source = replace(source, folder=_supply(source.dataset, root, supply))
+    if supply and not all(path.is_file() for path in files(source)):
+        raise BadInput(f"{name}: what was fetched into {source.folder} lacks some of its files")
+    return source
 
 
 def check_names(names: list[str] | tuple[str, ...], *, role: Role, data_root: Path | None) -> list[str]:
@@ -91,9 +86,27 @@ def _root(data_root: Path | None) -> Path | None:
     return None if root is None else root.expanduser().absolute()
 
 
-def _present(set_name: str, root: Path | None) -> Path | None:
-    places = [root] if root is not None else []
-    return next((p / set_name for p in [*places, cache_folder() / "data"] if (p / set_name).is_dir()), None)
+def _bases(root: Path | None) -> list[Path]:
+    """Folders in which folders of data sets are looked for."""
+    return [*([root] if root is not None else []), cache_folder() / "data"]
+
+
+def _described(set_name: str, folder: Path | None) -> DataSet:
+    """A record for a folder that is not in the catalog."""
+    assert folder is not None  # without a record, a name is known by its folder alone
+    layout = recognise(folder)
+    if layout is None:
+        kinds = "; or ".join(layout.holds for layout in LAYOUTS.values())
+        raise BadInput(f"{folder}: no data set of a known layout: a folder should hold {kinds}")
+    return DataSet(
+        set_name,
+        layout=layout,
+        languages=("en",) if layout in ("beir", "nano-beir") else (),
+        licence="unknown",
+        home=str(folder),
+        splits=(),
+        default_split=LAYOUTS[layout].task_split,
+    )
 
 
 def _supply(row: DataSet, root: Path | None, supply: bool) -> Path:
@@ -105,7 +118,7 @@ def _supply(row: DataSet, root: Path | None, supply: bool) -> Path:
         return (build_once(world, write_world) if supply else world) / row.name
     if not download.reachable(row):
         raise BadInput(_absent(row, root))
-    return download.fetch(row) if supply else cache_folder() / "data" / row.name
+    return download.fetch(row) if supply else cache_folder() / "data" / row.folder
 
 
 def _absent(row: DataSet, root: Path | None) -> str:
@@ -117,7 +130,7 @@ def _absent(row: DataSet, root: Path | None) -> str:
     else:
         looked = f"{row.name} is not there: the data root {root} does not exist"
     holds = LAYOUTS[row.layout].holds
-    give = f"give --data-root DIR with DIR/{row.name} holding {holds}"
+    give = f"give --data-root DIR with DIR/{row.folder} holding {holds}"
     if not download.urls(row):
         return f"{looked}: {give} (from {row.home})"
     why = "HYBRID_OFFLINE is set" if download.offline() else "its source does not answer"
@@ -137,26 +150,25 @@ def _unknown(set_name: str, root: Path | None) -> str:
 
 
 def _families() -> list[str]:
-    return list(dict.fromkeys(name.split("/")[0] for name in DATASETS))
+    return list(dict.fromkeys(row.folder.split("/")[0] for row in DATASETS.values()))
 
 
-def _split(
-    name: str, split: str | None, dataset: DataSet, layout: Layout, folder: Path, role: Role
-) -> str | None:
+def _split(source: Source, split: str | None, role: Role) -> str | None:
     """The split to read, its default by role; refused if the set does not have it."""
+    name, dataset, layout = source.name, source.dataset, LAYOUTS[source.dataset.layout]
     if role == "task" and layout.read_task is None:
         raise BadInput(f"{name}: {dataset.name} is for training alone")
     if role == "train" and layout.read_pairs is None:
         raise BadInput(f"{name}: {dataset.name} is for evaluation alone")
-    splits = layout.splits(folder) if folder.is_dir() else dataset.splits
     if split is None:
         split = layout.train_split if role == "train" else dataset.default_split
         if split is None:
             return None
+    splits = layout.splits(source) if source.folder.is_dir() else dataset.splits
     if split not in splits:
         near = difflib.get_close_matches(split, splits, n=1)
         hint = f"; did you mean {dataset.name}:{near[0]}?" if near else ""
         raise BadInput(
-            f"{name}: {dataset.name} has no split {split!r}; it has {', '.join(splits) or 'none'}{hint}"
+            f"{name}: {dataset.name} has no split {split!r}; it has {', '.join(splits) or 'no splits'}{hint}"
         )
     return split

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from hybrid.data.arrow import ArrowStrings
 from hybrid.data.article_splits import SPLITS, split_of_titles
-from hybrid.data.catalog import Source
 from hybrid.data.clusters import connected
 from hybrid.data.languages import is_language
 from hybrid.data.records import ParallelPairs, Task, Texts
+from hybrid.data.source import Source
 from hybrid.data.squad_json import ParsedFile, parse_file
 from hybrid.errors import BadInput
 
@@ -30,12 +30,12 @@ def recognises(folder: Path) -> bool:
     return any(is_language(path.stem) for path in folder.glob("*.json"))
 
 
-def splits(folder: Path) -> tuple[str, ...]:  # noqa: ARG001  any set can be split by article
+def splits(source: Source) -> tuple[str, ...]:  # noqa: ARG001  any set can be split by article
     return SPLITS
 
 
-def files(folder: Path, split: str | None) -> list[Path]:  # noqa: ARG001  every split is in the same files
-    return sorted(folder.glob("*.json")) or [folder / "en.json"]
+def files(source: Source) -> list[Path]:
+    return sorted(source.folder.glob("*.json")) or [source.folder / "en.json"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Language:
 
 def read_task(source: Source) -> Task:
     """Every question of the split in every language, over all sentences of the split's paragraphs."""
-    languages, notes = _languages(source)
+    languages, notes = _languages(_parse_all(files(source)), source)
     relevant: dict[str, dict[str, int]] = {}
     for part in languages.values():
         for question, document in zip(part.question_ids, part.relevant, strict=True):
@@ -83,7 +83,12 @@ def read_task(source: Source) -> Task:
 
 def read_pairs(source: Source, passage: str) -> ParallelPairs:
     """One pair for every question id: the question and its gold sentence, or paragraph, in each language."""
-    languages, notes = _languages(source)
+    return pairs_of(_parse_all(files(source)), source, passage)
+
+
+def pairs_of(parsed: Mapping[str, ParsedFile], source: Source, passage: str) -> ParallelPairs:
+    """The pairs of the split `source.split` of files in several languages."""
+    languages, notes = _languages(parsed, source)
     place: dict[str, int] = {}
     clusters: list[str] = []
     for part in languages.values():
@@ -109,8 +114,9 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:
     )
 
 
-def _languages(source: Source) -> tuple[dict[str, Language], tuple[str, ...]]:
-    parsed = _parse_all(source.folder)
+def _languages(
+    parsed: Mapping[str, ParsedFile], source: Source
+) -> tuple[dict[str, Language], tuple[str, ...]]:
     paragraphs = _number_paragraphs(parsed)
     wanted = _paragraphs_of_split(source, parsed, paragraphs)
     languages = {
@@ -130,10 +136,10 @@ def _languages(source: Source) -> tuple[dict[str, Language], tuple[str, ...]]:
     return languages, tuple(notes)
 
 
-def _parse_all(folder: Path) -> dict[str, ParsedFile]:
+def _parse_all(paths: list[Path]) -> dict[str, ParsedFile]:
     mistakes: list[str] = []
     parsed: dict[str, ParsedFile] = {}
-    for path in files(folder, None):
+    for path in paths:
         if not is_language(path.stem):
             mistakes.append(
                 f"{path}: {path.stem!r} is no language code of ISO 639-1: rename the file or take it away"

@@ -46,23 +46,29 @@ class ParsedFile:
         return self.sentences["text"], self.questions["sentence"].to_numpy().astype(np.int64)
 
 
-def parse_file(path: Path) -> ParsedFile:
-    """One <lang>.json. Raises BadInput naming the file, article, paragraph, question and field."""
-    key = hashlib.sha256(f"squad {_VERSION} {content_hash(path)}".encode()).hexdigest()[:20]
-    folder = build_once(cache_folder() / "parsed" / key, lambda unfinished: _parse(path, unfinished))
+def parse_file(path: Path, *, sentences: bool = True) -> ParsedFile:
+    """One language's file. Without `sentences` it is plain SQuAD: every paragraph counts as one sentence, and
+    answers are not looked at. Raises BadInput naming the file, article, paragraph, question and field.
+    """
+    name = f"squad {_VERSION} {sentences} {content_hash(path)}"
+    folder = cache_folder() / "parsed" / hashlib.sha256(name.encode()).hexdigest()[:20]
+    build_once(folder, lambda unfinished: _parse(path, sentences, unfinished))
     facts = read_json(folder / "facts.json")
     if not isinstance(facts, dict):
         raise BadInput(f"{folder}: the cache is damaged: delete this folder")
-    paragraphs, sentences, questions = (
-        open_table(folder / f"{name}.arrow") for name in ("paragraphs", "sentences", "questions")
+    return ParsedFile(
+        open_table(folder / "paragraphs.arrow"),
+        open_table(folder / "sentences.arrow"),
+        open_table(folder / "questions.arrow"),
+        facts["oddities"],
     )
-    return ParsedFile(paragraphs, sentences, questions, facts["oddities"])
 
 
 @dataclass
 class _Rows:
     """What one file holds, gathered while it is walked."""
 
+    split: bool  # into sentences
     paragraphs: list[tuple[int, str, str]] = field(default_factory=list)
     sentences: list[tuple[int, str]] = field(default_factory=list)
     questions: list[tuple[str, str, int, int]] = field(default_factory=list)
@@ -83,8 +89,8 @@ class _Rows:
         return {what: count for what, count in counts.items() if count}
 
 
-def _parse(path: Path, folder: Path) -> None:
-    rows = _Rows()
+def _parse(path: Path, sentences: bool, folder: Path) -> None:
+    rows = _Rows(sentences)
     articles = _list(json_file(path), "data", str(path), rows)
     for number, article in enumerate(articles):
         where = f"{path}: article {number + 1}"
@@ -110,8 +116,8 @@ def _read_paragraph(paragraph: Any, article: int, title: str, where: str, rows: 
     if not isinstance(context, str) or not context:
         rows.mistakes.append(f"{where}: the field context must be a non-empty string")
         return
-    sentences = _list(paragraph, "sentences", where, rows)
-    breaks = _list(paragraph, "sentence_breaks", where, rows)
+    sentences = _list(paragraph, "sentences", where, rows) if rows.split else [context]
+    breaks = _list(paragraph, "sentence_breaks", where, rows) if rows.split else [[0, len(context)]]
     if not sentences:
         return
     if len(breaks) != len(sentences):
@@ -162,6 +168,9 @@ def _read_question(question: Any, context: str, where: str, rows: _Rows) -> tupl
     if not isinstance(text, str):
         rows.mistakes.append(f"{where}: the field question must be a string")
         return None
+    if not rows.split:
+        rows.empty_questions += not text.strip()
+        return name, text, 0, 0
     if not isinstance(answers, list) or not answers or not isinstance(answers[0], dict):
         rows.mistakes.append(f"{where}: the field answers must be a list with at least one answer")
         return None

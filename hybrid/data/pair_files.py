@@ -1,0 +1,110 @@
+"""A user's own parallel pairs: pairs.jsonl or pairs.parquet, one row for a pair in one language.
+
+Columns `id`, `lang`, `question`, `passage`, and optionally `passage_id`. Rows with one id are
+translations of each other; a pair may be missing in a language. Pairs with one `passage_id` are no
+negatives of each other.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hybrid.data.clusters import connected
+from hybrid.data.languages import is_language
+from hybrid.data.lines import json_lines, refuse
+from hybrid.data.records import ParallelPairs
+from hybrid.data.source import Source
+from hybrid.errors import BadInput
+
+_COLUMNS = ("id", "lang", "question", "passage")
+
+
+def recognises(folder: Path) -> bool:
+    return any(path.is_file() for path in _names(folder))
+
+
+def splits(source: Source) -> tuple[str, ...]:  # noqa: ARG001  all of it is for training
+    return ()
+
+
+def files(source: Source) -> list[Path]:
+    return [next((path for path in _names(source.folder) if path.is_file()), _names(source.folder)[0])]
+
+
+def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  passages have no parts
+    """The pairs in the order in which their ids first stand in the file."""
+    (path,) = files(source)
+    place: dict[str, int] = {}
+    texts: dict[str, dict[int, tuple[str, str]]] = {}  # language -> pair -> question, passage
+    links: list[tuple[tuple[str, str], tuple[str, str]]] = []
+    mistakes: list[str] = []
+    empty = 0
+    for where, row in _rows(path):
+        problem = _problem(row)
+        if problem is None and place.get(row["id"], -1) in texts.get(row["lang"], {}):
+            problem = f"the pair {row['id']!r} stands in {row['lang']} already"
+        if problem is not None:
+            mistakes.append(f"{where}: {problem}")
+            continue
+        pair = place.setdefault(row["id"], len(place))
+        texts.setdefault(row["lang"], {})[pair] = (row["question"], row["passage"])
+        links.append((("pair", row["id"]), ("passage", row.get("passage_id") or f"of pair {row['id']}")))
+        empty += not row["question"].strip() or not row["passage"].strip()
+    refuse(mistakes)
+    if not place:
+        raise BadInput(f"{path}: holds no pair")
+    groups = connected(links)
+    languages = sorted(texts)
+    return ParallelPairs(
+        name=source.name,
+        pair_ids=list(place),
+        clusters=[groups["pair", pair][1] for pair in place],
+        questions={
+            lang: [texts[lang].get(i, (None, None))[0] for i in range(len(place))] for lang in languages
+        },
+        passages={
+            lang: [texts[lang].get(i, (None, None))[1] for i in range(len(place))] for lang in languages
+        },
+        digest="",
+        notes=(f"{empty} rows have an empty question or passage",) if empty else (),
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place for messages, row)."""
+    if path.suffix == ".jsonl":
+        for number, value in json_lines(path):
+            yield f"{path}:{number}", value
+        return
+    try:
+        with pq.ParquetFile(path) as parquet:
+            missing = [name for name in _COLUMNS if name not in parquet.schema_arrow.names]
+            if missing:
+                raise BadInput(f"{path}: the columns {', '.join(missing)} are missing")
+            number = 0
+            for batch in parquet.iter_batches():
+                for value in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", value
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path}: not a whole Parquet file ({error})") from None
+
+
+def _problem(row: dict[str, Any]) -> str | None:
+    for name in _COLUMNS:
+        if not isinstance(row.get(name), str):
+            return f"the field {name} must be a string" if name in row else f"the field {name} is missing"
+    if not row["id"]:
+        return "the field id is empty"
+    if not is_language(row["lang"]):
+        return f"{row['lang']!r} is no language code of ISO 639-1"
+    if not isinstance(row.get("passage_id") or "", str):
+        return "the field passage_id must be a string"
+    return None
+
+
+def _names(folder: Path) -> tuple[Path, Path]:
+    return folder / "pairs.jsonl", folder / "pairs.parquet"
