@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,8 @@ from hybrid.errors import BadInput
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
 from sweeps.lease import Lease
-from sweeps.plan import Plan, Trial, make_plan, prepare_sweep
+from sweeps.live_tracking import LiveTracking
+from sweeps.plan import Plan, Trial, make_plan, prepare_sweep, proposed_path
 from sweeps.spec import Sweep
 from sweeps.status import Board, duration
 from sweeps.store import Store
@@ -49,58 +50,101 @@ def run_sweep(
     address: str | None = None,
     max_concurrent: int | None = None,
     retry_failed: bool = False,
-    on_trial: Callable[[Trial], None] = lambda _: None,
+    track: bool = True,
     out: IO[str] | None = None,
 ) -> Ended:
-    """Run what the store lacks of a sweep.
+    """Run what the store lacks of a sweep: search for arms if it asks for that, then every trial left.
 
-    `on_trial` is called in this process for each trial that ended, done or failed, after the store
-    has it; it must return at once. Raises BadInput before anything is trained.
+    `track` False leaves MLflow alone. Raises BadInput before anything is trained.
     """
     out = out or sys.stderr
+
+    def say(line: str) -> None:
+        print(line, file=out)
+
+    prepare_sweep(sweep, data_root)
     store.check_writable()
     with Lease(store, sweep.name):
-        prepare_sweep(sweep, data_root)
-        plan = _checked(sweep, store, data_root, out)
+        plan = _checked(sweep, store, data_root, say)
         if retry_failed:
             for trial in plan.failed:
                 store.clear_failure(trial.train_key or "")
-        left = [trial for trial in plan.todo if retry_failed or trial not in plan.failed]
-        _describe(store, plan)
-        if not left:
-            return _nothing_to_run(plan, store)
-        _check_batches(left, data_root)
-        left = sorted(left, key=_cost, reverse=True)  # longest first: no long trial runs alone at the end
-        chosen = left[: sweep.limits.trials]
+            plan = make_plan(sweep, store, data_root)
+        searching = sweep.search is not None and not _search_is_done(sweep, store)
+        start, done_before, interrupted = time.monotonic(), len(plan.done), False
         budget = Budget(sweep.limits, store, plan.trials)
-        start = time.monotonic()
-        interrupted = False
-        with Board(store, sweep.name, chosen, [_cost(trial) for trial in chosen], out) as board:
+        tracking = LiveTracking(sweep, store, data_root, say)
+        overheads: list[float] = []
+        with tracking if track else nullcontext():
             try:
-                with _terminated_like_interrupted(), ray_cluster(address), _scratch() as folder:
-                    from sweeps.schedule import schedule  # reads Ray's settings, so only now
-
-                    check_cluster(chosen, store, data_root)
-                    overheads = schedule(
-                        chosen, store, data_root, board, budget, folder,
-                        max_concurrent=max_concurrent, on_trial=on_trial,
-                    )  # fmt: skip
+                if searching or len(plan.todo) > len(plan.failed):
+                    with _terminated_like_interrupted(), ray_cluster(address), _scratch() as folder:
+                        overheads = _run(
+                            sweep, store, data_root, budget, folder, max_concurrent,
+                            changed=tracking.changed, say=say, out=out,
+                        )  # fmt: skip
             except KeyboardInterrupt:
-                interrupted, overheads = True, []
+                interrupted = True
         after = make_plan(sweep, store, data_root)
-        if len(chosen) < len(left) and budget.reached is None:
-            budget.reached = f"limits.trials: {sweep.limits.trials} were run"
-        return _ended(after, store, budget, interrupted, board.counts["done"], overheads, start)
+        ran = len(after.done) - done_before
+        return _ended(after, store, budget, interrupted, ran, overheads, time.monotonic() - start)
 
 
-def _checked(sweep: Sweep, store: Store, data_root: Path | None, out: IO[str]) -> Plan:
+def _run(
+    sweep: Sweep,
+    store: Store,
+    data_root: Path | None,
+    budget: Budget,
+    folder: Path,
+    max_concurrent: int | None,
+    *,
+    changed: Callable[[], None],
+    say: Callable[[str], None],
+    out: IO[str],
+) -> list[float]:
+    """Everything that needs Ray, connected to a cluster; seconds of overhead of each trial that was run."""
+    from sweeps.schedule import schedule  # Ray reads its settings when it is imported, so only now
+
+    if sweep.search is not None and not _search_is_done(sweep, store):
+        from sweeps.search import search
+
+        listed = make_plan(sweep, store, data_root, points=sweep.points)
+        _check_batches(listed.trials, data_root)
+        check_cluster(listed.trials, store, data_root)
+        search(sweep, store, data_root, budget, folder, max_concurrent=max_concurrent, say=say)
+    plan = make_plan(sweep, store, data_root)
+    left = [trial for trial in plan.todo if trial.train_key not in plan.failures]
+    if not left or budget.exhausted():
+        return []
+    _check_batches(left, data_root)
+    check_cluster(left, store, data_root)
+    _describe(store, plan)
+    left = sorted(left, key=_cost, reverse=True)  # longest first: no long trial runs alone at the end
+    chosen = left[: sweep.limits.trials]
+    with Board(store, sweep.name, chosen, [_cost(trial) for trial in chosen], out) as board:
+        overheads = schedule(
+            chosen, store, data_root, board, budget, folder,
+            max_concurrent=max_concurrent, on_trial=lambda _: changed(),
+        )  # fmt: skip
+    if len(chosen) < len(left) and budget.reached is None:
+        budget.reached = f"limits.trials: {len(chosen)} were run"
+    return overheads
+
+
+def _search_is_done(sweep: Sweep, store: Store) -> bool:
+    """Whether earlier runs tried as many arms as are asked for."""
+    written = store.get_json(proposed_path(sweep)) or {}
+    return sweep.search is not None and int(written.get("searched", 0)) >= sweep.search.arms
+
+
+def _checked(sweep: Sweep, store: Store, data_root: Path | None, say: Callable[[str], None]) -> Plan:
     """The plan, after every score it would rely on was read back and what is damaged was dropped."""
     plan = make_plan(sweep, store, data_root)
     if plan.unknown:
         raise BadInput(plan.unknown)
     damaged = store.drop_damaged_scores(plan.scored)
     for sentence in damaged:
-        print(sentence, file=out)
+        say(sentence)
     return make_plan(sweep, store, data_root) if damaged else plan
 
 
@@ -139,17 +183,6 @@ def _describe(store: Store, plan: Plan) -> None:
     store.put_json(f"sweeps/{plan.sweep.name}/plan.json", {"trials": trials})
 
 
-def _nothing_to_run(plan: Plan, store: Store) -> Ended:
-    failed = tuple(trial.label for trial in plan.failed)
-    message = f"nothing to run: the store {store} has all {len(plan.done)} trials of {plan.sweep.name}"
-    if failed:
-        message = (
-            f"nothing to run: {len(plan.done)} of {len(plan.trials)} trials are done, {len(failed)} failed; "
-            f"`--retry-failed` takes them up again"
-        )
-    return Ended(SOME_FAILED if failed else DONE, 0, failed, 0.0, 0.0, message)
-
-
 def _ended(
     plan: Plan,
     store: Store,
@@ -157,9 +190,8 @@ def _ended(
     interrupted: bool,
     ran: int,
     overheads: Sequence[float],
-    start: float,
+    seconds: float,
 ) -> Ended:
-    seconds = time.monotonic() - start
     failed = tuple(trial.label for trial in plan.failed)
     state = f"{len(plan.done)} of {len(plan.trials)} trials of {plan.sweep.name} are saved in {store}"
     again = "the same command goes on from there"
@@ -168,9 +200,12 @@ def _ended(
     elif budget.reached is not None:
         code, message = BUDGET, f"{budget.reached}; {state}; {again}"
     elif failed:
-        code, message = SOME_FAILED, f"{state}; {len(failed)} failed:\n{_causes(plan)}"
+        code = SOME_FAILED
+        message = f"{state}; {len(failed)} failed, `--retry-failed` takes them up again:\n{_causes(plan)}"
+    elif not ran:
+        code, message = DONE, f"nothing to run: {state}"
     else:
-        code, message = DONE, f"{state}, in {duration(seconds)}"
+        code, message = DONE, f"{state}; {ran} run in {duration(seconds)}"
     overhead = sum(overheads) / len(overheads) if overheads else 0.0
     return Ended(code, ran, failed, overhead, seconds, message)
 

@@ -52,14 +52,14 @@ def schedule(
             _run_in_worker, run=run, trials=list(trials), store=store, data_root=data_root
         )
         tuner = tune.Tuner(
-            tune.with_resources(trainable, lambda config: _placement(trials[config["trial"]])),
+            tune.with_resources(trainable, lambda config: placement(trials[config["trial"]])),
             param_space={"trial": tune.grid_search(indices)},
             tune_config=TuneConfig(reuse_actors=True, max_concurrent_trials=max_concurrent),
             run_config=RunConfig(
                 storage_path=str(folder),
                 failure_config=FailureConfig(max_failures=budget.limits.retries),
                 callbacks=[watcher],
-                stop=_OutOfBudget(budget),
+                stop=OutOfBudget(budget),
                 verbose=0,
             ),
         )
@@ -67,7 +67,7 @@ def schedule(
     return watcher.overheads
 
 
-class _OutOfBudget(Stopper):
+class OutOfBudget(Stopper):
     """Stops everything once a limit is reached; what was running keeps its last checkpoint."""
 
     def __init__(self, budget: Budget) -> None:
@@ -111,8 +111,8 @@ class _Watcher(Callback):
 
     def on_trial_result(
         self,
-        iteration: int,
-        trials: list[Any],
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
         trial: Any,
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
@@ -201,6 +201,6 @@ def _death(error_file: Path) -> dict[str, Any]:
     return {"kind": kind, "reason": reason, "log": log}
 
 
-def _placement(trial: Trial) -> Any:
+def placement(trial: Trial) -> Any:
     bundle = {"CPU": trial.cpus, "GPU": trial.gpus}
     return tune.PlacementGroupFactory([{name: amount for name, amount in bundle.items() if amount}])

@@ -31,6 +31,7 @@ from pyarrow import fs as pafs
 
 from hybrid.errors import BadInput
 from hybrid.scores import SCHEMA
+from sweeps.index import Index
 
 _TRAIN_KEY = pa.field("train_key", pa.dictionary(pa.int32(), pa.string()), nullable=False)
 STORED_SCHEMA = SCHEMA.insert(0, _TRAIN_KEY)
@@ -242,9 +243,9 @@ class Store:
 
     # The store as a whole
 
-    def index(self) -> "Index":
+    def index(self) -> Index:
         """What the store holds now, by listing it twice however many trials there are."""
-        return Index(self)
+        return Index(self.list("models"), self.list("scores"))
 
     def check_writable(self) -> None:
         """Write and remove a small file. Raises BadInput if that fails."""
@@ -312,37 +313,6 @@ class Store:
                 raise self._damaged(path, "its sha256 is not the recorded one")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-
-
-class Index:
-    """A snapshot of what a store holds: answers without asking the filesystem again."""
-
-    def __init__(self, store: Store) -> None:
-        self._models: set[str] = set()
-        self._failed: set[str] = set()
-        self._partial: set[str] = set()
-        for path in store.list("models"):
-            _, train_key, rest = path.split("/", 2)
-            if rest == "DONE":
-                self._models.add(train_key)
-            elif rest == "FAILED.json":
-                self._failed.add(train_key)
-            elif rest.startswith("checkpoints/") and rest.endswith("/DONE"):
-                self._partial.add(train_key)
-        scores = (path.removeprefix("scores/") for path in store.list("scores"))
-        self._scores = {path.removesuffix(".json") for path in scores if path.endswith(".json")}
-
-    def has_model(self, train_key: str) -> bool:
-        return train_key in self._models
-
-    def has_scores(self, train_key: str, score_key: str) -> bool:
-        return f"{train_key}/{score_key}" in self._scores
-
-    def has_checkpoint(self, train_key: str) -> bool:
-        return train_key in self._partial
-
-    def failed(self, train_key: str) -> bool:
-        return train_key in self._failed
 
 
 def _model(train_key: str) -> str:

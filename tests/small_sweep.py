@@ -1,4 +1,4 @@
-"""A sweep small enough for a second: made data, a made encoder, two arms, two seeds, the untouched encoder."""
+"""A sweep small enough for a second: made data and encoder, two arms, two seeds, the untouched encoder."""
 
 from pathlib import Path
 
