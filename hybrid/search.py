@@ -220,10 +220,10 @@ def _decode(
     keys: NDArray[np.int64], tie_break: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Columns (-1 for none) and scores of order keys."""
-    column_of = np.empty_like(tie_break)
-    column_of[tie_break] = np.arange(len(tie_break))
     none = keys == _NEVER
-    columns = np.where(none, -1, column_of[np.where(none, 0, keys & 0x7FFFFFFF)])
+    column_of = np.full(len(tie_break) + 1, -1)  # one more, for keys of nothing
+    column_of[tie_break] = np.arange(len(tie_break))
+    columns = column_of[np.where(none, len(tie_break), keys & 0x7FFFFFFF)]
     bits = (keys >> 32).astype(np.int32)
     scores = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
     return columns, np.where(none, np.float32("-inf"), scores)
