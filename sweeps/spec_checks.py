@@ -31,7 +31,8 @@ def check_meaning(source: Source, data_root: FilePath | None) -> list[str]:
         try:
             resolve(name)
         except BadInput as error:
-            source.mistakes += [f"{source.where(path)}: {sentence}" for sentence in error.mistakes]
+            for sentence in error.mistakes:
+                source.mistake(path, sentence)
     roles: tuple[tuple[Sequence[Written], Role], ...] = ((training, "train"), (tasks, "task"))
     for written, role in roles:
         for name in dict.fromkeys(name for _, name in written):
@@ -151,10 +152,8 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
     evaluate = source.value.get("evaluate")
     if isinstance(evaluate, dict) and evaluate.get("allow_overlap") is True:
         return [f"overlap allowed: {sentence.rpartition(';')[0]}" for _, sentence in found]
-    source.mistakes += [
-        f"{source.where(place)}: {sentence}, or say evaluate: {{allow_overlap: true}}"
-        for place, sentence in found
-    ]
+    for place, sentence in found:
+        source.mistake(place, f"{sentence}, or say evaluate: {{allow_overlap: true}}")
     return []
 
 

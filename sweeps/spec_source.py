@@ -49,7 +49,7 @@ class Source:
     mistakes: list[str]
 
     def mistake(self, path: Path, sentence: str) -> None:
-        self.mistakes.append(f"{self.where(path)}: {sentence}")
+        self.mistakes.append(" ".join(f"{self.where(path)}: {sentence}".split()))  # names may hold line ends
 
     def where(self, path: Path) -> str:
         """`file:line: field`, of the nearest enclosing field that was written where `path` itself was not."""
