@@ -40,7 +40,7 @@ _PIECE_TOKENS = {"cpu": 1024, "cuda": 32768}  # padded tokens of a piece: enough
 _TOKENISED_AHEAD = 100  # steps
 
 
-class DivergenceError(RuntimeError):
+class DivergenceError(FloatingPointError):
     """The loss or the gradient is no longer a finite number."""
 
 
