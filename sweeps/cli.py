@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for mistake in error.mistakes:
                 print(mistake, file=sys.stderr)
             code, value = BAD_INPUT, {"mistakes": list(error.mistakes)}
+        except PermissionError as error:
+            mistake = f"{error.filename}: {error.strerror}; give a place that can be written"
+            print(mistake, file=sys.stderr)
+            code, value = BAD_INPUT, {"mistakes": [mistake]}
         except KeyboardInterrupt:
             print(
                 "stopped; finished trials are in the store, the same command goes on",
@@ -75,8 +80,6 @@ def _prepare(arguments: argparse.Namespace) -> Answer:
 
 
 def _run(arguments: argparse.Namespace) -> Answer:
-    from dataclasses import asdict
-
     from sweeps.run import run_sweep
     from sweeps.store import Store
 
@@ -116,6 +119,42 @@ def _report(arguments: argparse.Namespace) -> Answer:
     index = write_report(plan, store, folder)
     print(f"report written: {index}")
     return DONE, {"index": str(index), "report": str(index.parent / "report.json")}
+
+
+def _export(arguments: argparse.Namespace) -> Answer:
+    from sweeps.export import export_best
+
+    plan, store = _planned(arguments)
+    done = export_best(
+        plan,
+        store,
+        _folder(arguments, store, plan.sweep, "export"),
+        data_root=arguments.data_root,
+        check=not arguments.no_check,
+    )
+    print(done.choice.statement)
+    print(f"model: {done.folder / 'model'}; configuration: {done.folder / 'best.yaml'}")
+    if done.checked is not None:
+        print(f"checked on {done.checked.task}: largest difference {done.checked.largest_difference:g}")
+    value = {"folder": str(done.folder), "version": done.version, "choice": done.choice.as_json()}
+    return DONE, value | {"checked": asdict(done.checked) if done.checked else None}
+
+
+def _sync(arguments: argparse.Namespace) -> Answer:
+    from sweeps.tracking import project, summary
+
+    plan, store = _planned(arguments)
+    done = project(plan, store)
+    print(f"{done.uri}: {done.created} runs created, {done.updated} updated, {done.unchanged} as they were")
+    return DONE, dict(summary(done))
+
+
+def _ui(arguments: argparse.Namespace) -> Answer:
+    from sweeps.store import Store
+    from sweeps.tracking import tracking_uri, ui
+
+    store, uri = Store(arguments.store), _sweep(arguments).tracking.uri
+    return ui(store, uri, port=arguments.port), {"uri": tracking_uri(store, uri)}
 
 
 def _verdict(arguments: argparse.Namespace) -> Answer:
@@ -230,6 +269,14 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "show how far the sweep is, whoever runs it")
     report = add("report", _report, "write index.html, tables, figures and report.json")
     report.add_argument("--out", metavar="DIR", help="by default sweeps/<name>/report in the store")
+    export = add(
+        "export", _export, "write the chosen model, its configuration and card; register it in MLflow"
+    )
+    export.add_argument("--out", metavar="DIR", help="by default sweeps/<name>/export in the store")
+    export.add_argument("--no-check", action="store_true", help="do not measure the written model once more")
+    add("sync", _sync, "bring MLflow to show what the store has")
+    ui = add("ui", _ui, "open MLflow's pages on this machine")
+    ui.add_argument("--port", type=_count, default=5000)
     _add_verdict(commands)
     return parser
 

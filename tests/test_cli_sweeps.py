@@ -3,9 +3,9 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -122,9 +122,11 @@ def test_a_wrong_command_line_is_exit_code_2(capfd) -> None:
 
 
 def test_plan_answers_in_two_seconds(arguments) -> None:
-    start = time.perf_counter()
+    """Seconds of processor time, which other work on the machine does not lengthen."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     shown = subprocess.run(
         [sys.executable, "-m", "sweeps", "plan", *arguments], capture_output=True, text=True, check=True
     )
-    assert time.perf_counter() - start < 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert "4 to train" in shown.stdout
