@@ -225,8 +225,8 @@ def markdown(answer: dict[str, Any]) -> str:
         f"one-sided level {LEVEL:g}. Bold: coverage outside 93 to 97%, or an error rate above the level by "
         "more than three standard errors of the simulation.",
         "",
-        "| world | seeds | coverage of 95% | Satterthwaite | half-width | any false *no degradation* | "
-        "any false *degradation* |",
+        "| world | seeds | coverage of 95% | Satterthwaite | half-width (points) | "
+        "any false *no degradation* | any false *degradation* |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in answer["rows"]:

@@ -312,7 +312,7 @@ def _decide(family: tuple[str, ...], claims: Sequence[_Claim], resamples: int) -
             se_query=float(np.sqrt(e.var_query)),
             df=e.df,
         )
-        if e.replicated and width < e.query_half_width(adjusted):
+        if e.replicated and not e.constant and width < 0.9 * e.query_half_width(adjusted):
             note = "the seeds agree more closely than the noise within them would have it, by luck"
             v = replace(v, flags=(*v.flags, "seeds_agree"), notes=(*v.notes, note))
         verdicts.append(_judge(v, e))

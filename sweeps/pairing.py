@@ -106,7 +106,7 @@ def read_scores(table: pa.Table, *, measures: Sequence[str] | None = None) -> Sc
     if measures is not None:
         known = pc.unique(table["measure"].cast(pa.string())).to_pylist()
         if unknown := [m for m in measures if m not in known]:
-            raise BadInput([f"measure {_quoted(m, known)} is not in the scores" for m in unknown])
+            raise BadInput([f"no rows of the measure {_quoted(m, known)}" for m in unknown])
         table = table.filter(pc.is_in(table["measure"].cast(pa.string()), pa.array(list(measures))))
     if table.num_rows == 0:
         raise BadInput("the score table has no rows")

@@ -35,7 +35,7 @@ def judge_file(
     measure: str | None = None,
 ) -> Comparison:
     """Verdicts on the rows of a Parquet file, with a sweep's guardrail and references, or with `reference`
-    (one arm for all), `margin` and `level` (0.01 and 0.05).
+    (one arm for all), `margin` and `level` (0.01 and 0.05), on all measures or on one.
 
     Raises BadInput for a file, column, arm or number that cannot be used.
     """
@@ -55,7 +55,7 @@ def judge_file(
         raise BadInput(mistakes)
     table = _read(Path(path))
     try:
-        scores = read_scores(table)
+        scores = read_scores(table, measures=None if measure is None else [measure])
     except BadInput as error:
         raise BadInput(f"{path}: {mistake}" for mistake in error.mistakes) from error
     if sweep is not None:
@@ -68,8 +68,6 @@ def judge_file(
         raise BadInput(f"{path}: the reference arm {reference!r} has no rows; {hint}")
     if scores.arms == (reference,):
         raise BadInput(f"{path}: holds only the reference arm {reference!r}; nothing to compare")
-    if measure is not None and measure not in (known := {b.measure for b in scores.blocks}):
-        raise BadInput(f"{path}: no rows of the measure {measure!r}; there are: {', '.join(sorted(known))}")
     references = {arm: str(reference) for arm in scores.arms}
     return compare(scores, references, margin=margin, level=level, measure=measure)
 
@@ -115,6 +113,8 @@ def verdict_json(comparison: Comparison) -> dict[str, Any]:
 
 def print_verdicts(comparison: Comparison, console: Console) -> None:
     """One line per comparison, primary family first, and what lies behind refusals and open ones."""
+    if not console.is_terminal:
+        console.width = 160  # a file or a pipe has no width of its own
     table = Table(title="Difference to the reference, in points (×100); ranks for rank distance")
     for name in ("arm", "task", "measure", "difference", "lower", "upper", "seeds", "queries", "verdict"):
         table.add_column(name, justify="left" if name in ("arm", "task", "measure", "verdict") else "right")

@@ -1,0 +1,124 @@
+"""`sweeps verdict` on Parquet files, in-process and as a command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_scores import change, score_table
+from rich.console import Console
+
+from hybrid.errors import BadInput
+from sweeps.verdict import judge_file, print_verdicts, verdict_json
+
+NAMES = {"arm", "task", "measure", "difference", "lower", "upper", "verdict", "flags"}
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scores") / "scores of a sweep.parquet"
+    pq.write_table(score_table({"mono": 0.0, "m0.5": 0.0, "m0.0": -0.1}, sd_residual=0.02), path)
+    return path
+
+
+def test_the_command_prints_one_json_object(scores: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "sweeps",
+        "verdict",
+        str(scores),
+        "--reference",
+        "mono",
+        "--margin",
+        "0.02",
+    ]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    verdicts = json.loads(done.stdout)["verdicts"]
+    assert all(set(v) >= NAMES for v in verdicts)
+    found = {(v["arm"], v["task"]): v["verdict"] for v in verdicts}
+    assert found["m0.5", "macro"] == "no_degradation"
+    assert found["m0.0", "macro"] == "degradation"
+    assert set(found) == {(arm, task) for arm in ("m0.5", "m0.0") for task in ("macro", "scifact", "fiqa")}
+    for v in verdicts:
+        assert (v["verdict"] == "no_degradation") == (v["lower"] > -0.02)
+        assert (v["verdict"] == "degradation") == (v["upper"] < -0.02)
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "no degradation" in shown
+    assert "max-T" in shown
+
+
+def test_mistakes_are_sentences_and_exit_2(scores: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sweeps", "verdict"]
+    done = subprocess.run(
+        [*command, str(scores), "--reference", "mno"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "did you mean 'mono'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and nothing more")
+    for path, sentence in ((broken, "not a readable Parquet file"), (tmp_path / "absent", "no such file")):
+        with pytest.raises(BadInput, match=sentence):
+            judge_file(path, reference="mono")
+    with pytest.raises(BadInput) as caught:
+        judge_file(scores, reference="mono", margin=-1, level=2)
+    assert len(caught.value.mistakes) == 2
+    with pytest.raises(BadInput, match="either --spec"):
+        judge_file(scores)
+    with pytest.raises(BadInput, match="did you mean 'ndcg_at_10'"):
+        judge_file(scores, reference="mono", measure="ndcg_at10")
+
+
+def test_a_file_without_needed_columns_names_them_all(tmp_path: Path) -> None:
+    path = tmp_path / "short.parquet"
+    pq.write_table(pa.table({"arm": ["a"], "value": ["x"]}), path)
+    with pytest.raises(BadInput) as caught:
+        judge_file(path, reference="a")
+    text = "\n".join(caught.value.mistakes)
+    for name in ("seed", "task", "group", "query_id", "cluster_id", "measure", "'value' is string"):
+        assert name in text
+    assert all(str(path) in mistake for mistake in caught.value.mistakes)
+
+
+def test_unknown_numbers_are_null_in_json_and_refusals_are_explained(tmp_path: Path) -> None:
+    table = score_table({"mono": 0.0, "m0.5": 0.0})
+    values = np.array(table["value"].to_pylist())
+    values[-1] = np.nan
+    path = tmp_path / "nan.parquet"
+    pq.write_table(change(table, "value", values), path)
+    comparison = judge_file(path, reference="mono")
+    text = json.dumps(verdict_json(comparison), allow_nan=False)
+    assert '"refused"' in text
+    console = Console(record=True, width=160, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    print_verdicts(comparison, console)
+    assert f"row {table.num_rows} has value nan" in console.export_text()
+
+
+def test_a_spec_gives_references_margin_and_family(tmp_path: Path) -> None:
+    from sweeps.arms import name_arms
+    from sweeps.spec import read_spec
+
+    sweep = read_spec("quickstart")
+    arms = name_arms(sweep.points, sweep.reference, "")
+    trained = [a.alias for a in arms if not a.untouched]
+    measure, group = sweep.guardrail.measure, sweep.guardrail.group
+    path = tmp_path / "scores.parquet"
+    pq.write_table(
+        score_table(dict.fromkeys(trained, 0.0), sets={"embedded-science": 80}, measure=measure, group=group),
+        path,
+    )
+    comparison = judge_file(path, sweep=sweep)
+    expected = {a.alias: a.reference for a in arms if a.reference and a.reference != a.alias}
+    assert {v.arm: v.reference for v in comparison.primary} == expected
+    assert {v.margin for v in comparison.primary} == {sweep.guardrail.margin}
+    with pytest.raises(BadInput, match="are the guardrail's"):
+        judge_file(path, sweep=sweep, margin=0.5)
+    other = tmp_path / "other.parquet"
+    pq.write_table(score_table({"x": 0.0, "y": 0.0}), other)
+    with pytest.raises(BadInput, match="no arm of the scores"):
+        judge_file(other, sweep=sweep)
