@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from huggingface_hub import HfApi
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Transformer
+from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
