@@ -109,6 +109,27 @@ def test_the_root_comes_before_the_cache_and_from_the_environment(
     )  # a root given hides the environment's
 
 
+def test_the_embedded_world_is_written_once_and_says_it_is_synthetic(tmp_path: Path) -> None:
+    names = (
+        "embedded-qa:train",
+        "embedded-qa:dev",
+        "embedded-qa:test",
+        "embedded-science",
+        "embedded-history",
+    )
+    assert check_names(names, role="task", data_root=tmp_path) == []
+    assert not (tmp_path / "cache" / "embedded").exists()  # checking writes nothing
+    tasks = [load_task(name, tmp_path) for name in names]
+    assert all(task.synthetic and task.notes == () for task in tasks)
+    assert all(len(texts) > 0 for task in tasks for texts in task.queries.values())
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "embedded").rglob("*.json")}
+    assert load_task("embedded-qa:test").digest == tasks[2].digest
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    pairs = load_pairs("embedded-qa:train")
+    assert pairs.synthetic
+    assert len(pairs.languages) >= 4
+
+
 def test_known_names_have_the_folders_of_the_root(tmp_path: Path) -> None:
     write_beir(tmp_path / "birds")
     write_parallel(tmp_path / "flora")

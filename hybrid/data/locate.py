@@ -157,9 +157,9 @@ def _split(source: Source, split: str | None, role: Role) -> str | None:
     """The split to read, its default by role; refused if the set does not have it."""
     name, dataset, layout = source.name, source.dataset, LAYOUTS[source.dataset.layout]
     if role == "task" and layout.read_task is None:
-        raise BadInput(f"{name}: {dataset.name} is for training alone")
+        raise BadInput(f"{name} is for training alone: it cannot be measured on")
     if role == "train" and layout.read_pairs is None:
-        raise BadInput(f"{name}: {dataset.name} is for evaluation alone")
+        raise BadInput(f"{name} is for evaluation alone: it cannot be trained on")
     if split is None:
         split = layout.train_split if role == "train" else dataset.default_split
         if split is None:

@@ -1,0 +1,265 @@
+"""The public training and multilingual sets in their own layouts, on small files of the same formats."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from data_files import json_lines
+
+from hybrid.data.catalog import DATASETS
+from hybrid.data.locate import check_names
+from hybrid.data.pairs import load_pairs
+from hybrid.data.tasks import load_task
+from hybrid.errors import BadInput
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HYBRID_OFFLINE", "1")
+    monkeypatch.delenv("HYBRID_DATA_ROOT", raising=False)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def pairs_mistakes(root: Path, name: str) -> tuple[str, ...]:
+    with pytest.raises(BadInput) as raised:
+        load_pairs(name, root)
+    return raised.value.mistakes
+
+
+def write_miracl(root: Path, language: str) -> Path:
+    named = root / "miracl" / f"miracl-v1.0-{language}"
+    for split in ("train", "dev"):
+        write(
+            named / "topics" / f"topics.{named.name}-{split}.tsv", f"1#0\t{split} one?\n2#0\t{split} two?\n"
+        )
+        qrels = "1#0\tQ0\t7#0\t1\n1#0\tQ0\t7#1\t0\n2#0\tQ0\t8#0\t1\n"
+        write(named / "qrels" / f"qrels.{named.name}-{split}.tsv", qrels)
+    corpus = root / "miracl" / f"miracl-corpus-v1.0-{language}"
+    shards = [
+        [
+            {"docid": "7#0", "title": "Seven", "text": "first"},
+            {"docid": "7#1", "title": "Seven", "text": "more"},
+        ],
+        [{"docid": "8#0", "title": "Eight", "text": "second"}],
+    ]
+    for number, rows in enumerate(shards):
+        write(corpus / f"docs-{number}.jsonl.gz", json_lines(rows))
+    return corpus
+
+
+def test_miracl_is_one_task_a_language(tmp_path: Path) -> None:
+    write_miracl(tmp_path, "sw")
+    task = load_task("miracl-sw", tmp_path)
+    assert task.settings == ("beir",)
+    assert dict(zip(task.queries["sw"].ids, task.queries["sw"].texts, strict=True)) == {
+        "1#0": "dev one?",
+        "2#0": "dev two?",
+    }
+    assert list(task.documents["sw"].texts) == ["Seven first", "Seven more", "Eight second"]
+    assert task.qrels["sw"] == {"1#0": {"7#0": 1, "7#1": 0}, "2#0": {"8#0": 1}}
+    assert not task.drop_self_hits
+    pairs = load_pairs("miracl-sw", tmp_path)
+    assert list(pairs.questions["sw"]) == ["train one?", "train two?"]
+    assert list(pairs.passages["sw"]) == ["Seven first", "Eight second"]
+
+
+def test_an_id_in_two_shards_and_a_half_shard_are_refused(tmp_path: Path) -> None:
+    corpus = write_miracl(tmp_path, "sw")
+    write(corpus / "docs-2.jsonl.gz", json_lines([{"docid": "7#1", "title": "", "text": "again"}]))
+    with pytest.raises(
+        BadInput, match=r"docs-2.jsonl.gz:1: the id '7#1' stands on line 2 of docs-0.jsonl.gz already"
+    ):
+        load_task("miracl-sw", tmp_path)
+    whole = gzip.compress(
+        json_lines([{"docid": f"9#{i}", "title": "", "text": "x" * 99} for i in range(99)]).encode()
+    )
+    (corpus / "docs-2.jsonl.gz").write_bytes(whole[:-30])
+    with pytest.raises(BadInput, match=r"docs-2.jsonl.gz: the compressed file is damaged after line \d+"):
+        load_task("miracl-sw", tmp_path)
+
+
+def test_files_of_a_language_that_is_not_there_are_named(tmp_path: Path) -> None:
+    write_miracl(tmp_path, "sw")
+    found = check_names(["miracl-te"], role="task", data_root=tmp_path)
+    assert len(found) == 3
+    assert found[0].startswith(str(tmp_path / "miracl" / "miracl-v1.0-te" / "topics"))
+
+
+def test_mr_tydi(tmp_path: Path) -> None:
+    inside = tmp_path / "mrtydi" / "mrtydi-v1.1-swahili"
+    for split in ("train", "test"):
+        write(inside / f"topic.{split}.tsv", f"1\t{split} one?\n")
+        write(inside / f"qrels.{split}.txt", "1 Q0 7#0 1\n")
+    write(inside / "collection" / "docs.jsonl.gz", json_lines([{"id": "7#0", "contents": "Seven\n\nfirst"}]))
+    assert list(load_task("mrtydi-sw", tmp_path).documents["sw"].texts) == ["Seven\n\nfirst"]
+    assert list(load_pairs("mrtydi-sw", tmp_path).questions["sw"]) == ["train one?"]
+
+
+def write_mmarco(root: Path) -> Path:
+    folder = root / "mmarco"
+    write(folder / "qrels.train.tsv", "10\t0\t0\t1\n11\t0\t2\t1\n12\t0\t2\t1\n")
+    for name, query in (("english", "what"), ("german", "was")):
+        google = folder / "data" / "google"
+        write(
+            google / "collections" / f"{name}_collection.tsv", "".join(f"{i}\t{name} {i}\n" for i in range(3))
+        )
+        write(
+            google / "queries" / "train" / f"{name}_queries.train.tsv",
+            "".join(f"{i}\t{query} {i}\n" for i in (12, 11, 10)),
+        )
+    return folder
+
+
+def test_mmarco_is_parallel_by_its_ids(tmp_path: Path) -> None:
+    write_mmarco(tmp_path)
+    pairs = load_pairs("mmarco", tmp_path)
+    assert pairs.languages == ("de", "en")
+    assert list(pairs.pair_ids) == ["10:0", "11:2", "12:2"]
+    assert list(pairs.questions["de"]) == ["was 10", "was 11", "was 12"]
+    assert list(pairs.passages["en"]) == ["english 0", "english 2", "english 2"]
+    assert pairs.clusters[1] == pairs.clusters[2] != pairs.clusters[0]
+
+
+def test_mmarco_without_a_translation_leaves_the_pair_out_of_that_language(tmp_path: Path) -> None:
+    folder = write_mmarco(tmp_path)
+    write(folder / "data" / "google" / "collections" / "german_collection.tsv", "0\tdeutsch\n")
+    pairs = load_pairs("mmarco", tmp_path)
+    assert list(pairs.passages["de"]) == ["deutsch", None, None]
+    assert list(pairs.questions["de"]) == ["was 10", None, None]
+    assert pairs.notes == ("2 judgements lack their query or passage in de",)
+
+
+def test_a_line_without_a_tab_is_refused(tmp_path: Path) -> None:
+    folder = write_mmarco(tmp_path)
+    path = write(folder / "data" / "google" / "collections" / "german_collection.tsv", "0\teins\n1 zwei\n")
+    assert pairs_mistakes(tmp_path, "mmarco") == (f"{path}:2: an id, a tab and a text are wanted",)
+
+
+def squad(context: str, question: str, name: str) -> str:
+    qas = [{"id": name, "question": question, "answers": [{"text": "x", "answer_start": 0}]}]
+    return json.dumps({"data": [{"title": "T", "paragraphs": [{"context": context, "qas": qas}]}]})
+
+
+def test_squad_translate_train_pairs_questions_with_paragraphs(tmp_path: Path) -> None:
+    folder = tmp_path / "squad-translate-train"
+    write(folder / "train-v1.1.json", squad("A paragraph. Of two.", "What?", "q1"))
+    write(folder / "squad.translate.train.en-de.json", squad("Ein Absatz. Zwei Sätze.", "Was?", "q1"))
+    for passage in ("sentence", "paragraph"):
+        pairs = load_pairs("squad-translate-train", tmp_path, passage=passage)  # type: ignore[arg-type]
+        assert pairs.languages == ("de", "en")
+        assert list(pairs.pair_ids) == ["q1"]
+        assert list(pairs.passages["de"]) == ["Ein Absatz. Zwei Sätze."]
+    assert "is there without ar, el, es" in pairs.notes[0]
+    (found,) = check_names(["squad-translate-train"], role="task", data_root=tmp_path)
+    assert found == "squad-translate-train is for training alone: it cannot be measured on"
+
+
+def test_mkqa_pairs_questions_with_short_answers(tmp_path: Path) -> None:
+    answers = {"en": [{"type": "entity", "text": "Rome"}], "de": [{"type": "entity", "text": "Rom"}]}
+    rows = [
+        {"example_id": 5, "queries": {"en": "capital?", "de": "Hauptstadt?"}, "answers": answers},
+        {
+            "example_id": 6,
+            "queries": {"en": "why?"},
+            "answers": {"en": [{"type": "long_answer", "text": None}]},
+        },
+        {"example_id": 7, "queries": {"en": "who?"}, "answers": {"en": [{"text": " "}, {"text": "Ann"}]}},
+    ]
+    write(tmp_path / "mkqa" / "mkqa.jsonl.gz", json_lines(rows))
+    pairs = load_pairs("mkqa", tmp_path)
+    assert list(pairs.pair_ids) == ["5", "7"]
+    assert list(pairs.passages["en"]) == ["Rome", "Ann"]
+    assert list(pairs.questions["de"]) == ["Hauptstadt?", None]
+    assert pairs.notes == ("1 questions have no short answer: left out",)
+    write(tmp_path / "mkqa" / "mkqa.jsonl.gz", json_lines([{"example_id": 5}]))
+    assert (
+        "mkqa.jsonl.gz:1: the fields example_id, queries and answers" in pairs_mistakes(tmp_path, "mkqa")[0]
+    )
+
+
+OWN = [
+    {"id": "a", "lang": "en", "question": "what?", "passage": "one", "passage_id": "p1"},
+    {"id": "a", "lang": "fr", "question": "quoi ?", "passage": "un", "passage_id": "p1"},
+    {"id": "b", "lang": "en", "question": "who?", "passage": "one", "passage_id": "p1"},
+    {"id": "c", "lang": "en", "question": "when?", "passage": "three", "passage_id": None},
+]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_user_s_own_pairs(tmp_path: Path, form: str) -> None:
+    if form == "jsonl":
+        write(tmp_path / "mine" / "pairs.jsonl", json_lines(OWN))
+    else:
+        (tmp_path / "mine").mkdir()
+        pq.write_table(pa.Table.from_pylist(OWN), tmp_path / "mine" / "pairs.parquet")
+    pairs = load_pairs("mine", tmp_path)
+    assert pairs.languages == ("en", "fr")
+    assert list(pairs.pair_ids) == ["a", "b", "c"]
+    assert list(pairs.questions["fr"]) == ["quoi ?", None, None]
+    assert pairs.clusters[0] == pairs.clusters[1] != pairs.clusters[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"lang": "xx"}, "pairs.jsonl:1: 'xx' is no language code of ISO 639-1"),
+        ({"question": 5}, "pairs.jsonl:1: the field question must be a string"),
+        ({"passage_id": 5}, "pairs.jsonl:1: the field passage_id must be a string"),
+        ({"lang": "fr"}, "pairs.jsonl:2: the pair 'a' stands in fr already"),
+        ({"id": ""}, "pairs.jsonl:1: the field id is empty"),
+    ],
+)
+def test_bad_pairs_are_refused_with_their_line(
+    tmp_path: Path, change: dict[str, object], expected: str
+) -> None:
+    write(tmp_path / "mine" / "pairs.jsonl", json_lines([{**OWN[0], **change}, *OWN[1:]]))
+    assert expected in pairs_mistakes(tmp_path, "mine")[0]
+
+
+def test_bad_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / "pairs.parquet"
+    pq.write_table(pa.table({"id": ["a"], "lang": ["en"]}), path)
+    assert pairs_mistakes(tmp_path, "mine") == (f"{path}: the columns question, passage are missing",)
+    path.write_bytes(path.read_bytes()[:-10])
+    assert pairs_mistakes(tmp_path, "mine")[0].startswith(f"{path}: not a whole Parquet file")
+
+
+def test_nano_beir_reads_parquet_and_drops_self_hits_as_its_parent_does(tmp_path: Path) -> None:
+    parts = {
+        "corpus": {"_id": ["d1", "d2"], "text": ["one", "two"]},
+        "queries": {"_id": ["q1", "q2"], "text": ["first?", "second?"]},
+        "qrels": {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d2", "d2"]},
+    }
+    for part, columns in parts.items():
+        folder = tmp_path / "nano-arguana" / part
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table(columns), folder / "train-00000-of-00001.parquet")
+    task = load_task("nano-arguana", tmp_path)
+    assert task.qrels["en"] == {"q1": {"d1": 1, "d2": 1}, "q2": {"d2": 1}}
+    assert task.drop_self_hits
+    assert "arguana" in DATASETS["nano-arguana"].provenance
+
+
+def test_the_catalog_says_what_shares_a_source() -> None:
+    def share(one: str, other: str) -> bool:
+        return bool(DATASETS[one].provenance & DATASETS[other].provenance)
+
+    assert share("mmarco", "msmarco")
+    assert share("mkqa", "nq")
+    assert share("squad-translate-train", "xquad-r")
+    assert share("miracl-sw", "mrtydi-sw")
+    assert share("climate-fever-pool", "climate-fever")
+    assert not share("xquad-r", "scifact")
