@@ -156,16 +156,16 @@ def _candidate(
         return Candidate(arm.alias, None, seeds, reason=f"{len(done)} of {planned} seeds complete")
     score = float(np.mean(list(done.values())))
     if not plan.sweep.export.guardrail:
-        return Candidate(arm.alias, score, seeds, kept=True, reason="no guardrail asked for")
+        return Candidate(arm.alias, score, seeds, kept=True, reason="no guardrail is asked for")
     if arm.reference == arm.alias:
-        return Candidate(arm.alias, score, seeds, 0.0, 0.0, True, "is the reference")
+        return Candidate(arm.alias, score, seeds, 0.0, 0.0, True, "it is a reference arm")
     one = rails.get(arm.alias)
     if one is None:
         return Candidate(arm.alias, score, seeds, reason="its reference arm is not complete")
     sign = -1.0 if rail.measure in LOWER_IS_BETTER else 1.0
     bound = one.lower if sign > 0 else one.upper
     if sign * bound > -rail.margin:
-        return Candidate(arm.alias, score, seeds, one.difference, bound, True, "keeps the guardrail")
+        return Candidate(arm.alias, score, seeds, one.difference, bound, True, "it keeps the guardrail")
     below = sign * one.difference <= -rail.margin
     reason = "below the margin" if below else "not shown to be within the margin"
     return Candidate(arm.alias, score, seeds, one.difference, bound, False, reason)

@@ -151,10 +151,11 @@ def _sync(arguments: argparse.Namespace) -> Answer:
 
 def _ui(arguments: argparse.Namespace) -> Answer:
     from sweeps.store import Store
-    from sweeps.tracking import tracking_uri, ui
+    from sweeps.tracking import tracking_uri
+    from sweeps.ui import serve
 
     store, uri = Store(arguments.store), _sweep(arguments).tracking.uri
-    return ui(store, uri, port=arguments.port), {"uri": tracking_uri(store, uri)}
+    return serve(store, uri, port=arguments.port), {"uri": tracking_uri(store, uri)}
 
 
 def _verdict(arguments: argparse.Namespace) -> Answer:

@@ -13,8 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -86,8 +84,9 @@ def register_model(
 ) -> str | None:
     """Register the exported model as a version of the sweep's model and point `champion` at it.
 
-    `folder` holds an MLflow model; `key` is the trial's key, whose run must have been projected. The same
-    key again keeps its version. Returns the version.
+    `folder` holds the sentence-transformers model; `key` is the trial's key, whose run must have been
+    projected. The same key again keeps its version. Returns the version. It loads with
+    `mlflow.sentence_transformers.load_model("models:/<sweep>@champion")`.
     """
     uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
     name = plan.sweep.name
@@ -107,7 +106,9 @@ def register_model(
             None,
         )
         if version is None:
-            client.log_artifacts(run.info.run_id, str(folder), "model")
+            with tempfile.TemporaryDirectory() as temporary:
+                _save_mlflow_model(folder, Path(temporary) / "model")
+                client.log_artifacts(run.info.run_id, f"{temporary}/model", "model")
             version = client.create_model_version(
                 name,
                 source=f"{run.info.artifact_uri}/model",
@@ -119,36 +120,17 @@ def register_model(
     return str(version)
 
 
-def ui(store: Store, uri: str | None = None, *, port: int = 5000) -> int:
-    """Serve MLflow's pages for this store on this machine only, until interrupted; returns its exit code.
+def _save_mlflow_model(folder: Path, to: Path) -> None:
+    """An MLflow model of a sentence-transformers folder, its requirements stated and not guessed."""
+    from importlib.metadata import version
 
-    For a tracking server, print its address instead: it has pages of its own.
-    """
-    uri = tracking_uri(store, uri)
-    if uri.startswith(("http://", "https://")):
-        print(uri)
-        return 0
-    if (
-        store.local is not None
-        and uri == tracking_uri(store, None)
-        and not (store.local / "mlflow.db").exists()
-    ):
-        raise BadInput(f"store {store}: nothing is tracked there yet; `sweeps sync SPEC` writes it")
-    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl+C ends it)", flush=True)
-    try:
-        return subprocess.run(ui_command(uri, port), env=_environment(), check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    import mlflow.sentence_transformers
+    from sentence_transformers import SentenceTransformer
 
-
-def ui_command(uri: str, port: int) -> list[str]:
-    """MLflow's server with what a single reader needs: one worker, loopback only."""
-    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return [sys.executable, "-m", "mlflow", "ui", *options]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    needs = [f"{name}=={version(name)}" for name in ("sentence-transformers", "transformers", "torch")]
+    mlflow.sentence_transformers.save_model(
+        SentenceTransformer(str(folder), device="cpu"), str(to), pip_requirements=needs
+    )
 
 
 @contextlib.contextmanager
