@@ -96,7 +96,7 @@ def _score(
 ) -> None:
     """Search once for the queries of a language, and add the rows of all settings."""
     languages = list(task.documents)
-    number_of = {name: number for number, name in enumerate([*languages, language])}
+    own = languages.index(language) if language in languages else len(languages)
 
     def language_of(columns: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(candidates.starts, columns, side="right") - 1  # -1 where the column is
@@ -121,7 +121,7 @@ def _score(
             if name == "rank_distance":
                 values = rank_distance(ranks, gains)
             elif name == "own_language_at_10":
-                values = own_language_share(language_of(found.top), np.full(len(ranks), number_of[language]))
+                values = own_language_share(language_of(found.top), np.full(len(ranks), own))
             else:
                 values = MEASURES[name](ranks, gains)
             rows.add(
