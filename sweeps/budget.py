@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 
+from sweeps.attempts import attempts_at
 from sweeps.plan import Trial
 from sweeps.spec_sections import Limits
 from sweeps.store import Store
-from sweeps.trial import attempts_path
 
 
 class Budget:
@@ -48,6 +48,5 @@ class Budget:
 
     @staticmethod
     def _gpu_seconds_before(store: Store, trials: Sequence[Trial]) -> float:
-        keys = [trial.train_key for trial in trials if trial.train_key and trial.gpus]
-        attempts = [one for key in keys for one in store.get_json(attempts_path(key)) or []]
+        attempts = [one for trial in trials if trial.gpus for one in attempts_at(store, trial)]
         return sum(float(one["seconds"]) * float(one["gpus"]) for one in attempts)

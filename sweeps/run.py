@@ -71,6 +71,8 @@ def run_sweep(
                 store.clear_failure(trial.train_key or "")
             plan = make_plan(sweep, store, data_root)
         searching = sweep.search is not None and not _search_is_done(sweep, store)
+        listed = make_plan(sweep, store, data_root, points=sweep.points) if searching else plan
+        _check_batches(listed.todo, data_root)
         start, done_before, interrupted = time.monotonic(), len(plan.done), False
         budget = Budget(sweep.limits, store, plan.trials)
         tracking = LiveTracking(sweep, store, data_root, say)
@@ -108,15 +110,12 @@ def _run(
     if sweep.search is not None and not _search_is_done(sweep, store):
         from sweeps.search import search
 
-        listed = make_plan(sweep, store, data_root, points=sweep.points)
-        _check_batches(listed.trials, data_root)
-        check_cluster(listed.trials, store, data_root)
+        check_cluster(make_plan(sweep, store, data_root, points=sweep.points).trials, store, data_root)
         search(sweep, store, data_root, budget, folder, max_concurrent=max_concurrent, say=say)
     plan = make_plan(sweep, store, data_root)
     left = [trial for trial in plan.todo if trial.train_key not in plan.failures]
     if not left or budget.exhausted():
         return []
-    _check_batches(left, data_root)
     check_cluster(left, store, data_root)
     _describe(store, plan)
     left = sorted(left, key=_cost, reverse=True)  # longest first: no long trial runs alone at the end
@@ -142,7 +141,7 @@ def _checked(sweep: Sweep, store: Store, data_root: Path | None, say: Callable[[
     plan = make_plan(sweep, store, data_root)
     if plan.unknown:
         raise BadInput(plan.unknown)
-    damaged = store.drop_damaged_scores(plan.scored)
+    damaged = [*store.drop_damaged_models(plan.trained), *store.drop_damaged_scores(plan.scored)]
     for sentence in damaged:
         say(sentence)
     return make_plan(sweep, store, data_root) if damaged else plan

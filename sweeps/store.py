@@ -31,6 +31,7 @@ from pyarrow import fs as pafs
 
 from hybrid.errors import BadInput
 from hybrid.scores import SCHEMA
+from sweeps.folders import copy_folder, put_folder, read_folder
 from sweeps.index import Index
 
 _TRAIN_KEY = pa.field("train_key", pa.dictionary(pa.int32(), pa.string()), nullable=False)
@@ -115,7 +116,7 @@ class Store:
         try:
             return json.loads(content)
         except ValueError as error:
-            raise self._damaged(path, "it is not JSON") from error
+            raise self.damaged(path, "it is not JSON") from error
 
     def exists(self, path: str) -> bool:
         return bool(self.fs.get_file_info(self._at(path)).type == pafs.FileType.File)
@@ -142,13 +143,13 @@ class Store:
 
     def put_model(self, train_key: str, folder: Path) -> None:
         """Store a finished training (config.json, model/, …); its checkpoints and failure are dropped."""
-        self._put_folder(_model(train_key), folder)
+        put_folder(self, _model(train_key), folder)
         self.delete(f"{_model(train_key)}/checkpoints")
         self.clear_failure(train_key)
 
     def get_model(self, train_key: str, to: Path) -> Path:
         """Copy a finished training to `to`, checked; returns the folder that SentenceTransformer loads."""
-        self._get_folder(_model(train_key), to)
+        copy_folder(self, _model(train_key), to)
         return to / "model"
 
     def drop_model(self, train_key: str) -> None:
@@ -156,15 +157,14 @@ class Store:
         self.delete(f"{_model(train_key)}/DONE")
 
     def record(self, train_key: str) -> dict[str, Any] | None:
-        """What is known of a training: seconds, hardware, versions, attempts."""
-        value: dict[str, Any] | None = self.get_json(f"{_model(train_key)}/record.json")
-        return value
+        """What is known of a training: seconds, hardware, versions, attempts; None if that cannot be read."""
+        return self._read_record(f"{_model(train_key)}/record.json")
 
     def put_checkpoint(self, train_key: str, checkpoint: Path) -> None:
         """Store a checkpoint (file or folder) in place of the one before it."""
         before = self._checkpoints(train_key)
         number = 1 + max((int(name) for name in before), default=0)
-        self._put_folder(f"{_model(train_key)}/checkpoints/{number:06d}", checkpoint)
+        put_folder(self, f"{_model(train_key)}/checkpoints/{number:06d}", checkpoint)
         for name in before:
             self.delete(f"{_model(train_key)}/checkpoints/{name}")
 
@@ -172,7 +172,7 @@ class Store:
         """Copy the newest whole checkpoint to `to` (a file or folder as it was given); False if none."""
         for name in reversed(self._checkpoints(train_key)):
             try:
-                self._get_folder(f"{_model(train_key)}/checkpoints/{name}", to)
+                copy_folder(self, f"{_model(train_key)}/checkpoints/{name}", to)
             except Damaged:
                 continue
             return True
@@ -180,8 +180,8 @@ class Store:
 
     def failure(self, train_key: str) -> dict[str, Any] | None:
         """Why the trial failed for good: {"reason", "log", "attempts", …}; None if it did not."""
-        value: dict[str, Any] | None = self.get_json(f"{_model(train_key)}/FAILED.json")
-        return value
+        path = f"{_model(train_key)}/FAILED.json"
+        return self._read_record(path) or ({"reason": "its record is damaged"} if self.exists(path) else None)
 
     def put_failure(self, train_key: str, failure: dict[str, Any]) -> None:
         self.put_json(f"{_model(train_key)}/FAILED.json", failure)
@@ -223,12 +223,11 @@ class Store:
         try:
             return pq.read_table(io.BytesIO(content), schema=STORED_SCHEMA)
         except (pa.ArrowException, OSError) as error:
-            raise self._damaged(path, str(error)) from error
+            raise self.damaged(path, str(error)) from error
 
     def score_record(self, train_key: str, score_key: str) -> dict[str, Any] | None:
-        """How scores were measured: task, seconds, sha256; None if they are not there."""
-        value: dict[str, Any] | None = self.get_json(f"{_score(train_key, score_key)}.json")
-        return value
+        """How scores were measured: task, seconds, sha256; None if that cannot be read."""
+        return self._read_record(f"{_score(train_key, score_key)}.json")
 
     def drop_damaged_scores(self, keys: Iterable[tuple[str, str]]) -> Sequence[str]:
         """Read back these scores (train key, score key); forget the damaged ones, a sentence for each."""
@@ -239,6 +238,21 @@ class Store:
             except Damaged as damage:
                 mistakes.extend(damage.mistakes)
                 self.delete(f"{_score(train_key, score_key)}.json")
+        return mistakes
+
+    def drop_damaged_models(self, train_keys: Iterable[str]) -> Sequence[str]:
+        """Read back what is stored beside the weights; forget damaged models, a sentence for each.
+
+        The weights, being large, are checked whenever they are read.
+        """
+        mistakes: builtins.list[str] = []
+        for train_key in train_keys:
+            try:
+                for _ in read_folder(self, _model(train_key), but="model/"):
+                    pass
+            except Damaged as damage:
+                mistakes.extend(damage.mistakes)
+                self.drop_model(train_key)
         return mistakes
 
     # The store as a whole
@@ -264,7 +278,8 @@ class Store:
             raise ValueError(f"{path!r} is no path inside the store")
         return "/".join([self.root.rstrip("/"), *parts])
 
-    def _damaged(self, path: str, why: str) -> Damaged:
+    def damaged(self, path: str, why: str) -> Damaged:
+        """The error for a file that is not as it was written."""
         return Damaged(f"{self}/{path} is damaged ({why}); `sweeps run` makes it again")
 
     def _checked_scores(self, train_key: str, score_key: str) -> bytes:
@@ -273,9 +288,9 @@ class Store:
         try:
             content = self.get_bytes(f"{path}.parquet")
         except FileNotFoundError:
-            raise self._damaged(f"{path}.parquet", "it is missing") from None
+            raise self.damaged(f"{path}.parquet", "it is missing") from None
         if not isinstance(sidecar, dict) or hashlib.sha256(content).hexdigest() != sidecar.get("sha256"):
-            raise self._damaged(f"{path}.parquet", "its sha256 is not the recorded one")
+            raise self.damaged(f"{path}.parquet", "its sha256 is not the recorded one")
         return content
 
     def _checkpoints(self, train_key: str) -> Sequence[str]:
@@ -283,36 +298,12 @@ class Store:
         paths = self.list(f"{_model(train_key)}/checkpoints")
         return [match[1] for path in paths if (match := done.search(path))]
 
-    def _put_folder(self, prefix: str, source: Path) -> None:
-        """Copy a folder (or one file) under `prefix`; DONE, with size and sha256 of each file, comes last."""
-        self.delete(f"{prefix}/DONE")
-        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-        written: dict[str, str] = {}
-        for file in files:
-            name = file.relative_to(source).as_posix() if source.is_dir() else ""
-            content = file.read_bytes()
-            self.put_bytes(f"{prefix}/{name or 'file'}", content)
-            written[name] = hashlib.sha256(content).hexdigest()
-        self.put_json(f"{prefix}/DONE", {"sha256": written})
-
-    def _get_folder(self, prefix: str, to: Path) -> None:
-        """The inverse of `_put_folder`; Damaged if a file is missing or has other bytes."""
-        marker = self.get_json(f"{prefix}/DONE")
-        if not isinstance(marker, dict) or not isinstance(marker.get("sha256"), dict):
-            raise self._damaged(f"{prefix}/DONE", "it lists no files" if marker else "it is missing")
-        for name, recorded in marker["sha256"].items():
-            path = f"{prefix}/{name or 'file'}"
-            target = to / name if name else to
-            if not target.resolve().is_relative_to(to.resolve()):
-                raise self._damaged(f"{prefix}/DONE", f"{name!r} leaves its folder")
-            try:
-                content = self.get_bytes(path)
-            except FileNotFoundError:
-                raise self._damaged(path, "it is missing") from None
-            if hashlib.sha256(content).hexdigest() != recorded:
-                raise self._damaged(path, "its sha256 is not the recorded one")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+    def _read_record(self, path: str) -> dict[str, Any] | None:
+        try:
+            value = self.get_json(path)
+        except Damaged:  # named where what it stands beside is checked
+            return None
+        return value if isinstance(value, dict) else None
 
 
 def _model(train_key: str) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import TrainConfig
+from sweeps.attempts import Attempts
 from sweeps.plan import Trial
-from sweeps.store import Store
+from sweeps.store import Damaged, Store
 
 if TYPE_CHECKING:
     from hybrid.data.records import ParallelPairs, Task
@@ -74,51 +75,25 @@ def run_trial(
     train_key = _known(trial.train_key)
     on_progress(Progress("loading", 0.0))
     _reset_process(trial)
-    attempts = Attempts(store, train_key, trial)
+    attempts = Attempts(store, trial)
     with tempfile.TemporaryDirectory(prefix="trial-", dir=scratch, ignore_cleanup_errors=True) as folder:
-        train_seconds, resumed_from = 0.0, 0
-        config = trial.train
-        trained = config is not None and not store.has_model(train_key)
+        config, train_seconds, resumed_from = trial.train, 0.0, 0
+        model = _stored_model(trial, store, Path(folder)) if config is not None else None
+        trained = config is not None and model is None
         if config is not None and trained:
             train_seconds, resumed_from = _train(
                 config, train_key, store, data_root, Path(folder), attempts, on_progress
             )
+            model = _stored_model(trial, store, Path(folder))
         evaluate_seconds: dict[str, float] = {}
-        encoder: Encoder | None = None
-        for task_name, score_key in trial.scores.items():
-            if not store.has_scores(train_key, _known(score_key)):
-                encoder = encoder or _load_model(trial, train_key, store, Path(folder))
-                seconds = _evaluate(trial, encoder, task_name, store, data_root, on_progress)
-                evaluate_seconds[task_name] = seconds
-        del encoder
+        if missing := _missing(trial, store):
+            encoder = _load(trial, model)
+            for task in missing:
+                evaluate_seconds[task] = _evaluate(trial, encoder, task, store, data_root, on_progress)
+            del encoder
     seconds = time.perf_counter() - start
-    attempts.end("done")
+    attempts.write("done")
     return Outcome(trained, train_seconds, evaluate_seconds, import_seconds, seconds, resumed_from)
-
-
-class Attempts:
-    """The attempts at one trial, kept in the store so that budgets count those cut off as well."""
-
-    def __init__(self, store: Store, train_key: str, trial: Trial) -> None:
-        self._store, self._path = store, attempts_path(train_key)
-        self._start = time.perf_counter()
-        before: list[dict[str, Any]] = store.get_json(self._path) or []
-        self._all = [*before, {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}]
-        self._all[-1].update(cpus=trial.cpus, gpus=trial.gpus)
-        self.end("cut off")  # until it says otherwise
-
-    @property
-    def count(self) -> int:
-        return len(self._all)
-
-    def end(self, state: str) -> None:
-        """Write the state and the seconds so far."""
-        self._all[-1].update(state=state, seconds=round(time.perf_counter() - self._start, 3))
-        self._store.put_json(self._path, self._all)
-
-
-def attempts_path(train_key: str) -> str:
-    return f"models/{train_key}/attempts.json"
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -162,7 +137,7 @@ def _train(
 
     def keep(path: Path) -> None:
         store.put_checkpoint(train_key, path)
-        attempts.end("cut off")
+        attempts.write("cut off")
 
     def tell(step: Step) -> None:
         on_progress(Progress("training", step.step / config.steps))
@@ -203,15 +178,36 @@ def _train(
     return seconds, result.resumed_from
 
 
-def _load_model(trial: Trial, train_key: str, store: Store, folder: Path) -> "Encoder":
+def _missing(trial: Trial, store: Store) -> list[str]:
+    """Tasks the store has no scores of this trial for."""
+    train_key = _known(trial.train_key)
+    return [task for task, key in trial.scores.items() if not store.has_scores(train_key, _known(key))]
+
+
+def _stored_model(trial: Trial, store: Store, folder: Path) -> Path | None:
+    """The trained model from the store, checked, as a folder to load; None if it is to be trained.
+
+    Nothing is fetched where nothing is to be measured. A damaged model is forgotten, to be trained again.
+    """
+    train_key = _known(trial.train_key)
+    if not store.has_model(train_key):
+        return None
+    if not _missing(trial, store):
+        return folder
+    try:
+        return store.get_model(train_key, folder / "stored")
+    except Damaged:
+        store.drop_model(train_key)
+        return None
+
+
+def _load(trial: Trial, model: Path | None) -> "Encoder":
     """The encoder to measure: as stored, also right after training, so that scores are those of its bytes."""
     from hybrid.encoder import Encoder
 
-    source = trial.backbone
-    device = "cuda" if trial.gpus else "cpu"
-    if trial.train is not None:
-        source, device = str(store.get_model(train_key, folder / "stored")), trial.train.device
+    device = trial.train.device if trial.train is not None else "cuda" if trial.gpus else "cpu"
     lengths = trial.evaluate.max_query_length, trial.evaluate.max_document_length
+    source = trial.backbone if model is None else str(model)
     return Encoder.load(source, max_query_length=lengths[0], max_passage_length=lengths[1], device=device)
 
 
