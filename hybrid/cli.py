@@ -66,12 +66,15 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     from hybrid.config import EvalConfig
     from hybrid.data.tasks import load_task
     from hybrid.encoder import Encoder, hardware_precision
-    from hybrid.evaluate import evaluate, summarise
+    from hybrid.evaluate import Corpora, evaluate, summarise
 
     encoder = Encoder.load(arguments.model, device=arguments.device)
     asked = arguments.precision
     config = EvalConfig(precision=hardware_precision(arguments.device) if asked == "auto" else asked)
-    tables = [evaluate(encoder, load_task(name, arguments.data_root), config) for name in names]
+    corpora: Corpora = {}
+    tables = [
+        evaluate(encoder, load_task(name, arguments.data_root), config, corpora=corpora) for name in names
+    ]
     scores = pa.concat_tables(tables).unify_dictionaries()
     cells = summarise(scores).to_pylist()
     means = _macro_rows(cells)

@@ -81,5 +81,10 @@ def untouched_key(backbone_digest: str) -> str:
 def score_key(config: EvalConfig, *, task: str, task_digest: str) -> str:
     """20 hexadecimal digits naming the measurement of any model on one task."""
     return _digest(
-        {"version": MEASURE_VERSION, "config": config.model_dump(mode="json"), "task": task, "digest": task_digest}
+        {
+            "version": MEASURE_VERSION,
+            "config": config.model_dump(mode="json"),
+            "task": task,
+            "digest": task_digest,
+        }
     )

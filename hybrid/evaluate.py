@@ -3,8 +3,9 @@
 Shapes: Q queries of one language, W relevant documents of a query at most, G languages of documents.
 """
 
+import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -33,8 +34,17 @@ _NUMBERS_IN_MEMORY = 2**28  # float32; documents' vectors beyond that go to a te
 _LOOKED_AT = 10  # documents that `own_language_at_10` looks at
 
 
+Corpora = MutableMapping[str, NDArray[np.float32]]
+"""Vectors of whole corpora by what they were made from."""
+
+
 def evaluate(
-    encoder: Encoder, task: Task, config: EvalConfig, *, progress: Progress | None = None
+    encoder: Encoder,
+    task: Task,
+    config: EvalConfig,
+    *,
+    corpora: Corpora | None = None,
+    progress: Progress | None = None,
 ) -> pa.Table:
     """Every measure of every query in every setting of the task: a table of `hybrid.scores.SCHEMA`.
 
@@ -60,7 +70,9 @@ def evaluate(
     rows = ScoreRows(task.name)
     with tempfile.TemporaryDirectory(prefix="hybrid-") as folder:
         vectors = _stack(list(encode(task.queries.values(), "query")), encoder.dim)  # (all queries, dim)
-        candidates = _candidates(task, encode(task.documents.values(), "passage"), encoder.dim, Path(folder))
+        documents = encode(task.documents.values(), "passage")
+        corpora = {} if corpora is None else corpora
+        candidates = _candidates(task, config, documents, encoder.dim, Path(folder), corpora)
         columns = _columns_of_judged(task)
         start = 0
         for language, queries in task.queries.items():
@@ -146,18 +158,38 @@ def _score(
         add("beir", languages[0], pooled, judged.gains)
 
 
-def _candidates(task: Task, parts: Iterator[NDArray[np.float32]], dim: int, folder: Path) -> Candidates:
+def _candidates(
+    task: Task,
+    config: EvalConfig,
+    parts: Iterator[NDArray[np.float32]],
+    dim: int,
+    folder: Path,
+    corpora: Corpora,
+) -> Candidates:
     """All documents, language after language, their vectors in memory or, if large, in a file of `folder`."""
     sizes = [len(texts) for texts in task.documents.values()]
     ids = [name for texts in task.documents.values() for name in texts.ids]
     vectors: Vectors
     if sum(sizes) * dim <= _NUMBERS_IN_MEMORY:
-        vectors = _stack(list(parts), dim)
+        key = _corpus_key(task, config)
+        if key not in corpora:
+            corpora[key] = _stack(list(parts), dim)
+        vectors = corpora[key]
     else:
         vectors = VectorFile(folder / "documents.f32", dim)
         for part in parts:
             vectors.append(part)
     return Candidates.of(vectors, ids, sizes)
+
+
+def _corpus_key(task: Task, config: EvalConfig) -> str:
+    """Names the vectors of a task's documents: equal texts in equal order, precision and length."""
+    whole = hashlib.blake2b(f"{config.precision} {config.max_document_length}".encode(), digest_size=16)
+    for texts in task.documents.values():
+        for text in texts.texts:
+            encoded = text.encode("utf-8", "surrogatepass")
+            whole.update(len(encoded).to_bytes(8, "little") + encoded)
+    return whole.hexdigest()
 
 
 def _stack(parts: list[NDArray[np.float32]], dim: int) -> NDArray[np.float32]:

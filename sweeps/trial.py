@@ -25,6 +25,7 @@ from sweeps.store import Damaged, Store
 if TYPE_CHECKING:
     from hybrid.data.records import ParallelPairs, Task
     from hybrid.encoder import Encoder
+    from hybrid.evaluate import Corpora
 
 CHECKPOINT_SECONDS = 60.0
 _TASKS_KEPT, _PAIRS_KEPT = 8, 4  # per process
@@ -88,9 +89,12 @@ def run_trial(
         evaluate_seconds: dict[str, float] = {}
         if missing := _missing(trial, store):
             encoder = _load(trial, model)
+            corpora: Corpora = {}  # splits of one set share their documents
             for task in missing:
-                evaluate_seconds[task] = _evaluate(trial, encoder, task, store, data_root, on_progress)
-            del encoder
+                evaluate_seconds[task] = _evaluate(
+                    trial, encoder, task, corpora, store, data_root, on_progress
+                )
+            del encoder, corpora
     seconds = time.perf_counter() - start
     attempts.write("done")
     return Outcome(trained, train_seconds, evaluate_seconds, import_seconds, seconds, resumed_from)
@@ -215,6 +219,7 @@ def _evaluate(
     trial: Trial,
     encoder: "Encoder",
     task_name: str,
+    corpora: "Corpora",
     store: Store,
     data_root: Path | None,
     on_progress: Callable[[Progress], None],
@@ -229,7 +234,7 @@ def _evaluate(
     def tell(done: int, texts: int) -> None:
         on_progress(Progress(task_name, done / texts))
 
-    table = evaluate(encoder, task, trial.evaluate, progress=tell)
+    table = evaluate(encoder, task, trial.evaluate, corpora=corpora, progress=tell)
     seconds = time.perf_counter() - start
     record = {
         "task": task_name,

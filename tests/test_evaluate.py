@@ -322,3 +322,26 @@ def test_published_scores_of_minilm(name, ndcg, recall):
     scores = macro(evaluate(Encoder.load("minilm-l6"), load_task(name, Path(root)), EvalConfig()))
     assert scores[name, "beir", "ndcg_at_10"] == pytest.approx(ndcg, abs=5e-6)
     assert scores[name, "beir", "recall_at_100"] == pytest.approx(recall, abs=5e-6)
+
+
+def test_tasks_over_one_corpus_encode_it_once() -> None:
+    first = parallel_task()
+    table = {text: [1.0, float(n)] for n, text in enumerate(
+        text for side in (first.queries, first.documents) for texts in side.values() for text in texts.texts
+    )}  # fmt: skip
+    apart, together = TableEncoder(table), TableEncoder(table)
+    corpora: dict[str, np.ndarray] = {}
+    config = EvalConfig()
+    shared = [evaluate(together, replace(first, name=name), config, corpora=corpora) for name in ("a", "b")]
+    alone = [evaluate(apart, replace(first, name=name), config) for name in ("a", "b")]
+    documents = [text for texts in first.documents.values() for text in texts.texts]
+    assert [together.asked[text] for text in documents] == [1] * len(documents)
+    assert [apart.asked[text] for text in documents] == [2] * len(documents)
+    assert [one["value"] for one in shared] == [one["value"] for one in alone]
+
+    longer = replace(first, documents={**first.documents, "en": texts_of("en:1", "en:2", "en:4")})
+    together.table = {**table, "text of en:4": [0.5, 0.5]}
+    evaluate(together, longer, config, corpora=corpora)
+    assert together.asked["text of en:4"] == 1, "another corpus is encoded, not taken for the one before"
+    evaluate(together, first, EvalConfig(max_document_length=9), corpora=corpora)
+    assert together.asked[documents[0]] == 3, "another length gives other vectors"

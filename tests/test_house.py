@@ -42,7 +42,15 @@ def test_no_room_without_a_subject() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["hybrid.config", "hybrid.backbones", "hybrid.data.catalog", "sweeps.spec", "sweeps.plan", "sweeps.store", "sweeps.cli"],
+    [
+        "hybrid.config",
+        "hybrid.backbones",
+        "hybrid.data.catalog",
+        "sweeps.spec",
+        "sweeps.plan",
+        "sweeps.store",
+        "sweeps.cli",
+    ],
 )
 def test_planning_needs_no_heavy_import(module: str) -> None:
     code = (
