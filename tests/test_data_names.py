@@ -90,6 +90,17 @@ def test_a_set_of_the_catalog_that_lacks_a_file_names_it(tmp_path: Path) -> None
     assert found.startswith(f"{folder / 'queries.jsonl'}: is not there")
 
 
+def test_other_files_and_counts_than_the_catalog_s_are_noted(tmp_path: Path) -> None:
+    write_beir(tmp_path / "scifact")
+    assert load_task("scifact", tmp_path).notes == (
+        "corpus.jsonl is not the file that the catalog knows by its SHA-256",
+        "queries.jsonl is not the file that the catalog knows by its SHA-256",
+        "qrels/test.tsv is not the file that the catalog knows by its SHA-256",
+        "2 queries, where 300 are published",
+        "4 documents, where 5183 are published",
+    )
+
+
 def test_a_root_that_does_not_exist_is_said(tmp_path: Path) -> None:
     (found,) = check_names(["scifact"], role="task", data_root=tmp_path / "nowhere")
     assert f"the data root {tmp_path / 'nowhere'} does not exist" in found

@@ -45,6 +45,7 @@ def test_xquad_r_has_the_published_counts(root: Path) -> None:
     for language in SENTENCES:
         assert all(len(documents) == 11 for documents in task.qrels[language].values())
     assert len({name for texts in task.documents.values() for name in texts.ids}) == 13_014
+    assert len(task.notes) == 1  # answers over a sentence break; nothing but what is published
 
 
 def test_xquad_r_s_lists_are_those_the_rule_chooses(root: Path) -> None:

@@ -1,9 +1,11 @@
 """From a name to the folder that holds it: the data root, then the cache, then the official source."""
 
 import difflib
+import hashlib
 import os
 import re
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -112,13 +114,25 @@ def _described(set_name: str, folder: Path | None) -> DataSet:
 def _supply(row: DataSet, root: Path | None, supply: bool) -> Path:
     """The folder in the cache of a set that is nowhere yet, generated or fetched if asked."""
     if row.synthetic:
-        from hybrid.embedded.world import WORLD_VERSION, write_world
+        from hybrid.embedded.world import write_world
 
-        world = cache_folder() / "embedded" / WORLD_VERSION
+        world = cache_folder() / "embedded" / _world_key()
         return (build_once(world, write_world) if supply else world) / row.name
     if not download.reachable(row):
         raise BadInput(_absent(row, root))
     return download.fetch(row) if supply else cache_folder() / "data" / row.folder
+
+
+@lru_cache(maxsize=1)
+def _world_key() -> str:
+    """Version of the embedded world: of its own, and of the files that generate it."""
+    from hybrid.embedded import world
+
+    folder = Path(world.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for kind in ("*.py", "*.yaml") for path in folder.rglob(kind)):
+        digest.update(path.read_bytes())
+    return f"{world.WORLD_VERSION}-{digest.hexdigest()[:12]}"
 
 
 def _absent(row: DataSet, root: Path | None) -> str:

@@ -53,6 +53,11 @@ class Overlap:
         """Whether anything is shared that a sweep has to acknowledge."""
         return bool(self.same_id or self.same_query or self.same_document or self.shared_sequence)
 
+    @property
+    def whole_texts(self) -> bool:
+        """Whether it is more than phrases: ids, questions or documents."""
+        return bool(self.same_id or self.same_query or self.same_document)
+
     def __str__(self) -> str:
         parts = (
             (self.same_id, f"of {self.queries} queries by id"),

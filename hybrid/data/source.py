@@ -16,8 +16,8 @@ class DataSet:
     home: str  # page that documents it
     splits: tuple[str, ...]
     default_split: str | None  # None: the whole set
-    queries: int | None = None  # of the default split
-    documents: int | None = None
+    queries: int | None = None  # of the default split, in all languages together, as published
+    documents: int | None = None  # likewise
     archive: str | None = None  # URL of a zip or tar.gz whose top folder is the data set's
     unpacks: str | None = None  # folder the archive becomes, its last part the archive's top; None: name
     files: Mapping[str, str] = field(

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from hybrid.data.cache import content_hash
 from hybrid.data.digests import remember_digest, remembered_digest, task_digest
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.locate import locate
 from hybrid.data.records import Task
+from hybrid.data.source import Source
 
 
 def load_task(name: str, data_root: Path | None = None) -> Task:
@@ -23,4 +25,23 @@ def load_task(name: str, data_root: Path | None = None) -> Task:
     if digest is None:
         digest = task_digest(task)
         remember_digest(source, "task", "", digest)
-    return replace(task, digest=digest)
+    return replace(task, digest=digest, notes=(*_unexpected(source, task), *task.notes))
+
+
+def _unexpected(source: Source, task: Task) -> list[str]:
+    """What differs from the catalog's record: other bytes than those seen, other counts than published."""
+    dataset = source.dataset
+    notes = []
+    for path in LAYOUTS[dataset.layout].files(source):
+        name = str(path.relative_to(source.folder))
+        if name in dataset.sha256 and content_hash(path) != dataset.sha256[name]:
+            notes.append(f"{name} is not the file that the catalog knows by its SHA-256")
+    if source.split == dataset.default_split:
+        for what, published, side in (
+            ("queries", dataset.queries, task.queries),
+            ("documents", dataset.documents, task.documents),
+        ):
+            count = sum(len(texts) for texts in side.values())
+            if published is not None and count != published:
+                notes.append(f"{count} {what}, where {published} are published")
+    return notes
