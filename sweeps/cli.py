@@ -6,6 +6,7 @@ by their command alone, so that `plan` answers in a second.
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -224,7 +225,7 @@ def _answer_channel(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]
     python_stdout, sys.stdout = sys.stdout, sys.stderr
 
     def answer(value: dict[str, Any]) -> None:
-        os.write(real, (json.dumps(value, ensure_ascii=False) + "\n").encode())
+        os.write(real, (json.dumps(_finite(value), ensure_ascii=False) + "\n").encode())
 
     try:
         yield answer
@@ -232,6 +233,15 @@ def _answer_channel(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]
         sys.stdout = python_stdout
         os.dup2(real, 1)
         os.close(real)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what is not a finite number is null."""
+    if isinstance(value, dict):
+        return {key: _finite(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,9 +1,11 @@
-"""Content digests of what a sweep reads, each asked for once; what is not known yet, and why."""
+"""Content digests of what a sweep reads, what sets share, and what is not known yet and why."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from hybrid.backbones import backbone_digest, resolve
 from hybrid.data.digests import Kind
+from hybrid.data.overlap import Overlap, contamination
 from hybrid.data.pairs import Passage, data_digest
 from hybrid.errors import BadInput
 
@@ -36,6 +38,17 @@ class Digests:
 
     def pairs(self, name: str, passage: Passage) -> str | None:
         return self._data(name, "pairs", passage)
+
+    def overlaps(self, training: Iterable[tuple[str, Passage]], tasks: Iterable[str]) -> list[Overlap]:
+        """What training sets and tasks share, where it is known and there is anything."""
+        names = list(tasks)
+        found = [
+            contamination(train, task, self.data_root, passage=passage, cached_only=self.cached_only)
+            for train, passage in training
+            for task in names
+            if self.pairs(train, passage) and self.task(task)
+        ]
+        return [one for one in found if one is not None and one.found]
 
     @property
     def unknown(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from hybrid.config import EvalConfig, TrainConfig, score_key, train_key, untouched_key
+from hybrid.data.pairs import Passage
 from hybrid.data.records import Precision
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
@@ -53,7 +54,7 @@ class Plan:
     failures: Mapping[str, Mapping[str, Any]]  # train key -> what went wrong
     unknown: tuple[str, ...]  # why some keys are not known yet, one sentence each
     seconds_left: float | None = None  # of trial time, one after another; None: nothing to go by
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # beside those of the sweep
 
     def lacks_training(self, trial: Trial) -> bool:
         return trial.train is not None and (trial.train_key is None or trial.train_key not in self.trained)
@@ -135,7 +136,10 @@ def make_plan(
                 if t.train_key and index.failed(t.train_key)
             },
             unknown=digests.unknown,
-            notes=(*sweep.notes, *_lengths(sweep, trials)),
+            notes=(
+                *_lengths(sweep, trials),
+                *map(str, digests.overlaps(_training(sweep), sweep.evaluate.tasks)),
+            ),
         )
         return replace(plan, seconds_left=seconds_left(plan, store))
     except (OSError, pa.ArrowException) as error:
@@ -146,20 +150,35 @@ def make_plan(
 
 
 def prepare_sweep(sweep: Sweep, data_root: Path | None = None) -> None:
-    """Read all that a sweep needs, so that `make_plan` knows its keys. Raises BadInput with every mistake."""
+    """Read all that a sweep needs, so that `make_plan` knows its keys, and compare training text with tasks.
+
+    Raises BadInput with every mistake, text that is trained on and measured among them, unless the sweep
+    allows it.
+    """
     digests = Digests(data_root, cached_only=False)
-    varied = {
-        field: sweep.axes.get(field) or (sweep.train[field],) for field in ("backbone", "data", "passage")
-    }
-    for backbone in varied["backbone"]:
+    for backbone in sweep.axes.get("backbone") or (_backbone(sweep),):
         digests.backbone(backbone)
-    for name in dict.fromkeys(name for data in varied["data"] for name in data):
-        for passage in varied["passage"]:
-            digests.pairs(name, passage)
+    training = _training(sweep)
+    for name, passage in training:
+        digests.pairs(name, passage)
     for task in sweep.evaluate.tasks:
         digests.task(task)
     if digests.unknown:
         raise BadInput(digests.unknown)
+    shared = [found for found in digests.overlaps(training, sweep.evaluate.tasks) if found.whole_texts]
+    if shared and not sweep.evaluate.allow_overlap:
+        remedy = "use other sets, or say evaluate: {allow_overlap: true}"
+        raise BadInput(f"{sweep.path}: {found}; {remedy}" for found in shared)
+
+
+def _training(sweep: Sweep) -> list[tuple[str, Passage]]:
+    """Every training set with every kind of passage that some arm takes from it."""
+    names = dict.fromkeys(name for data in sweep.axes.get("data") or (sweep.train["data"],) for name in data)
+    return [
+        (name, passage)
+        for name in names
+        for passage in sweep.axes.get("passage") or (sweep.train["passage"],)
+    ]
 
 
 def steps_of(fields: Mapping[str, Any]) -> int:

@@ -50,7 +50,7 @@ def print_plan(plan: Plan, store: str, console: Console) -> None:
     for group, names in sweep.evaluate.groups.items():
         if names:
             console.print(f"{group}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
-    for note in (*plan.notes, *plan.unknown):
+    for note in (*sweep.notes, *plan.notes, *plan.unknown):
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print(_summary(plan), highlight=False, markup=False, soft_wrap=True)
 
@@ -88,7 +88,7 @@ def plan_json(plan: Plan, store: str) -> dict[str, Any]:
         "failed": len(plan.failed),
         "seconds_left": plan.seconds_left,
         "unknown": list(plan.unknown),
-        "notes": list(plan.notes),
+        "notes": [*sweep.notes, *plan.notes],
     }
 
 

@@ -1,5 +1,6 @@
 """Plans: arms and their names, resolved trials, what the store has, and that planning writes nothing."""
 
+import re
 import subprocess
 import sys
 import time
@@ -311,3 +312,20 @@ def test_planning_imports_nothing_heavy() -> None:
     code = f"import sys, sweeps.cli, sweeps.plan_table; print([m for m in {heavy} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_text_that_is_trained_on_and_measured_is_refused(sweep_of, tmp_path: Path) -> None:
+    root = write_small_data(tmp_path / "own")
+    copies = [f'{{"_id": "c{i}", "text": "en question {i // 2} {i % 2}?"}}\n' for i in range(24)]
+    (root / "bugs" / "queries.jsonl").write_text("".join(copies))
+    judged = "".join(f"c{i}\td{i % 6}\t1\n" for i in range(24))
+    (root / "bugs" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    (root / "bugs" / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nc0\td0\t1\n")
+    with pytest.raises(BadInput) as raised:
+        prepare_sweep(sweep_of(), root)
+    assert re.search(r"faq:train and bugs share \d+ of 24 queries by text", str(raised.value))
+    assert "allow_overlap" in str(raised.value)
+    allowed = sweep_of(SMALL, "evaluate.allow_overlap=true")
+    prepare_sweep(allowed, root)
+    plan, _ = planned(allowed, tmp_path, root)
+    assert any("faq:train and bugs share" in note for note in plan.notes)
