@@ -130,7 +130,9 @@ def read_scores(table: pa.Table, *, measures: Sequence[str] | None = None) -> Sc
         rows = order[bounds[index] : bounds[index + 1]]
         query, cluster = codes["query_id"][rows], codes["cluster_id"][rows]
         row_of = cell[rows] * len(names["query_id"]) + query
-        unique, first, position = np.unique(row_of, return_index=True, return_inverse=True)
+        unique, position = _unique(row_of)
+        first = np.empty(len(unique), dtype=np.int64)
+        first[position[::-1]] = np.arange(len(rows))[::-1]
         if (bad := cluster != cluster[first][position]).any():
             name = names["query_id"][query[bad.argmax()]]
             mistakes.append(f"task {names['task'][t]}: query {name!r} has several cluster_ids; give it one")
@@ -297,12 +299,21 @@ def _joint(*columns: Ints) -> tuple[Ints, list[tuple[int, ...]]]:
     key = np.zeros(len(columns[0]), dtype=np.int64)
     for column, size in zip(columns, sizes, strict=True):
         key = key * size + column
-    unique, codes = np.unique(key, return_inverse=True)
+    unique, codes = _unique(key)
     parts: list[Ints] = []
     for size in reversed(sizes):
         unique, remainder = np.divmod(unique, size)
         parts.append(remainder)
-    return codes.astype(np.int64), [tuple(int(i) for i in t) for t in zip(*reversed(parts), strict=True)]
+    return codes, [tuple(int(i) for i in t) for t in zip(*reversed(parts), strict=True)]
+
+
+def _unique(key: Ints) -> tuple[Ints, Ints]:
+    """The values that occur, ascending, and for each entry which one it is; sorts only sparse keys."""
+    if int(key.max(initial=0)) > max(1_000_000, 4 * len(key)):
+        unique, codes = np.unique(key, return_inverse=True)
+        return unique, codes.astype(np.int64)
+    occurs = np.bincount(key) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[key]
 
 
 def _first_rows(rows: Ints, trial: Ints, sentence: object) -> dict[int, str]:

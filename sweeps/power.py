@@ -89,6 +89,15 @@ def smallest_detectable(
     )
 
 
+def components(e: Estimate) -> tuple[float, float, float]:
+    """Standard deviations between seeds, between query clusters and within, as a pilot estimates them.
+
+    The three that `smallest_detectable` asks for; a component below zero is 0.
+    """
+    seed = max(e.var_seed - e.var_residual, 0.0) * e.seeds
+    return seed**0.5, (e.var_query * e.clusters) ** 0.5, (e.var_residual * e.seeds * e.clusters) ** 0.5
+
+
 @dataclass(frozen=True)
 class Needed:
     """What would settle an open comparison if the difference stays as estimated, with power 0.8.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from sweeps.crossed import estimate
+from sweeps.degradation import Comparison, Verdict
 from sweeps.macro import Aim, contrast, set_of
 from sweeps.pairing import Refused, Scores
 
@@ -70,6 +71,21 @@ def leave_one_set_out(
             width = e.half_width(level)
             out.append(LeftOut(name, e.mean, e.mean - width, e.mean + width))
     return tuple(out)
+
+
+def worst_cell(comparison: Comparison, arm: str, task: str, measure: str) -> Verdict | None:
+    """The language cell of a task where an arm loses most, from `compare(…, languages=True)`.
+
+    Its bounds hold together with those of all other cells, so that picking the worst is allowed for.
+    """
+    sign = Aim(measure=measure).sign
+    cells = [
+        v
+        for v in comparison.verdicts
+        if v.family.startswith("exploratory language") and (v.arm, v.measure) == (arm, measure)
+        if v.task.startswith(f"{task}/") and v.difference is not None
+    ]
+    return min(cells, key=lambda v: sign * (v.difference or 0.0), default=None)
 
 
 def best_arm(scores: Scores, arms: Sequence[str], aim: Aim) -> Best | None:
