@@ -111,6 +111,10 @@ class Needed:
     advice: str
 
 
+def _times(factor: float) -> str:
+    return f"{factor:.1f} times" if factor < 10 else f"{factor:.0f} times"
+
+
 def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Needed:
     """Seeds, or queries, needed for an estimate that lies `distance` from its margin."""
     distance, z = abs(distance), float(stats.norm.ppf(power))
@@ -119,7 +123,7 @@ def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Ne
         times = float(factor if e.constant else factor**2)
         if times > MOST_QUERIES:
             return Needed(None, None, "the difference lies at the margin: no amount of data will settle it")
-        return Needed(None, times, f"more queries: about {times:.2g} times as many")
+        return Needed(None, times, f"more queries: about {_times(times)} as many")
     seeds = np.arange(2, MOST_SEEDS + 1)
     part = e.var_seed * e.seeds / seeds
     reach = half_width(part, e.var_query, seeds - 1, e.df_query, level) + z * np.sqrt(part + e.var_query)
@@ -133,11 +137,14 @@ def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Ne
     enough = np.flatnonzero(reach <= distance)
     more = float(times_grid[enough[0]]) if enough.size else None
     if count is not None:
-        advice = f"{count - e.seeds} more seeds ({count} in all) would settle it if the difference stays"
+        extra = count - e.seeds
+        advice = (
+            f"{extra} more seed{'s' * (extra > 1)} ({count} in all) would settle it if the difference stays"
+        )
         if more is not None and count > 2 * e.seeds:
-            advice += f"; or about {more:.2g} times as many queries"
+            advice += f"; or about {_times(more)} as many queries"
     elif more is not None:
-        advice = f"no number of seeds would settle it, only more queries: about {more:.2g} times as many"
+        advice = f"no number of seeds would settle it, only more queries: about {_times(more)} as many"
     elif distance < z * np.sqrt(e.var_query / MOST_QUERIES):
         advice = "the difference lies at the margin: no realistic amount of data will settle it"
     else:
