@@ -201,7 +201,13 @@ def _status(arguments: argparse.Namespace) -> Answer:
 def _sweep(arguments: argparse.Namespace) -> "Sweep":
     from sweeps.spec import read_spec
 
-    return read_spec(arguments.spec, arguments.set, arguments.data_root)
+    given = arguments.data_root is not None or "HYBRID_DATA_ROOT" in os.environ
+    return read_spec(
+        arguments.spec,
+        arguments.set,
+        arguments.data_root,
+        files_later=arguments.command is _plan and not given,
+    )
 
 
 def _planned(arguments: argparse.Namespace, sweep: "Sweep | None" = None) -> "tuple[Plan, Store]":

@@ -102,15 +102,22 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def read_spec(path_or_name: str, overrides: Sequence[str] = (), data_root: Path | None = None) -> Sweep:
+def read_spec(
+    path_or_name: str,
+    overrides: Sequence[str] = (),
+    data_root: Path | None = None,
+    *,
+    files_later: bool = False,
+) -> Sweep:
     """The sweep in a file or shipped under a name, `key=value` overrides applied.
 
-    Raises BadInput with every mistake at once. Data files are only looked for, not read.
+    Raises BadInput with every mistake at once. Data files are only looked for, not read; with `files_later`
+    those of known data sets may be absent.
     """
     source = _read(path_or_name)
     apply_overrides(source, overrides)
     sections = _sections(source)
-    notes = check_meaning(source, data_root)
+    notes = check_meaning(source, data_root, files_later=files_later)
     axes = Axes(source, source.value.get("axes"))
     train = _train(source, axes, notes)
     hold = _hold(source, train, axes, notes)

@@ -22,7 +22,7 @@ SELECTION: tuple[Path, ...] = (("evaluate", "select_on", "in_domain"), ("evaluat
 REPORTING: tuple[Path, ...] = (("evaluate", "in_domain"), ("evaluate", "zero_shot"))
 
 
-def check_meaning(source: Source, data_root: FilePath | None) -> list[str]:
+def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bool = False) -> list[str]:
     """Adds to the source's mistakes; returns notes for the reader."""
     backbones = _values_of("backbone", source)
     training = _values_of("data", source)
@@ -37,7 +37,7 @@ def check_meaning(source: Source, data_root: FilePath | None) -> list[str]:
     for written, role in roles:
         for name in dict.fromkeys(name for _, name in written):
             path = next(path for path, written_name in written if written_name == name)
-            for sentence in check_names([name], role=role, data_root=data_root):
+            for sentence in check_names([name], role=role, data_root=data_root, probe=not files_later):
                 source.mistake(path, sentence)
     _check_measures(source)
     notes = _check_groups(source, training, data_root)
@@ -66,7 +66,7 @@ Share = tuple[str, str | None]
 
 def _share(name: str, role: Role, data_root: FilePath | None) -> Share:
     try:
-        found = locate(name, data_root, role=role, supply=False)
+        found = locate(name, data_root, role=role, supply=False, probe=False)
     except BadInput:  # reported already
         base, _, split = name.partition(":")
         return base, split or None

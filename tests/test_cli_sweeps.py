@@ -130,3 +130,21 @@ def test_plan_answers_in_two_seconds(arguments) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert "4 to train" in shown.stdout
+
+
+def test_the_published_experiment_is_planned_without_its_files(tmp_path: Path, capfd, monkeypatch) -> None:
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HYBRID_OFFLINE", "1")
+    monkeypatch.delenv("HYBRID_DATA_ROOT", raising=False)
+    assert cli.main(["plan", "paper", "--store", str(tmp_path / "store"), "--json"]) == 0
+    plan = json.loads(capfd.readouterr().out)
+    assert len(plan["trials"]) == 3 * 2 * 3 + 2
+    assert "unknown until prepared" in plan["unknown"][0]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["plan", "paper", "--data-root", str(tmp_path / "empty"), "--json"]) == 2
+    mistakes = json.loads(capfd.readouterr().out)["mistakes"]
+    assert any(
+        "train.data[0]: squad-translate-train is not under the data root" in mistake for mistake in mistakes
+    )

@@ -21,12 +21,15 @@ Role = Literal["task", "train"]
 _NAME = re.compile(r"(?P<set>[\w.+-]+(/[\w.+-]+)*)(:(?P<split>[\w.+-]+))?")
 
 
-def locate(name: str, data_root: Path | None, *, role: Role, supply: bool = True) -> Source:
+def locate(
+    name: str, data_root: Path | None, *, role: Role, supply: bool = True, probe: bool = True
+) -> Source:
     """The data set `name` or its split `set:split`, for measuring or for training.
 
     It is looked for under `data_root` (by default the folder named by HYBRID_DATA_ROOT), then in the cache.
     With `supply`, a set that is in neither is generated or fetched into the cache; without, nothing is
-    written. Raises BadInput for a name or a split that is not known and for files that are not there.
+    written. Without `probe`, too, no server is asked whether it could send what is not here. Raises BadInput
+    for a name or a split that is not known and for files that are not there.
     """
     set_name, split = _parse(name)
     root = _root(data_root)
@@ -46,18 +49,20 @@ def locate(name: str, data_root: Path | None, *, role: Role, supply: bool = True
     if folder is not None and root is not None and folder.is_relative_to(root):
         holds = LAYOUTS[source.dataset.layout].holds
         raise BadInput([f"{path}: is not there ({name} is read from {holds})" for path in absent])
-    source = replace(source, folder=_supply(source.dataset, root, supply))
+    source = replace(source, folder=_supply(source.dataset, root, supply, probe))
     if supply and not all(path.is_file() for path in files(source)):
         raise BadInput(f"{name}: what was fetched into {source.folder} lacks some of its files")
     return source
 
 
-def check_names(names: list[str] | tuple[str, ...], *, role: Role, data_root: Path | None) -> list[str]:
+def check_names(
+    names: list[str] | tuple[str, ...], *, role: Role, data_root: Path | None, probe: bool = True
+) -> list[str]:
     """Every mistake in a list of names, one sentence each. Nothing is read but folder listings."""
     mistakes: list[str] = []
     for name in names:
         try:
-            locate(name, data_root, role=role, supply=False)
+            locate(name, data_root, role=role, supply=False, probe=probe)
         except BadInput as error:
             mistakes += error.mistakes
     return list(dict.fromkeys(mistakes))
@@ -111,14 +116,14 @@ def _described(set_name: str, folder: Path | None) -> DataSet:
     )
 
 
-def _supply(row: DataSet, root: Path | None, supply: bool) -> Path:
+def _supply(row: DataSet, root: Path | None, supply: bool, probe: bool) -> Path:
     """The folder in the cache of a set that is nowhere yet, generated or fetched if asked."""
     if row.synthetic:
         from hybrid.embedded.world import write_world
 
         world = cache_folder() / "embedded" / _world_key()
         return (build_once(world, write_world) if supply else world) / row.name
-    if not download.reachable(row):
+    if (supply or probe) and not download.reachable(row):
         raise BadInput(_absent(row, root))
     return download.fetch(row) if supply else cache_folder() / "data" / row.folder
 

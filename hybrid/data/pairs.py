@@ -6,7 +6,7 @@ from typing import Literal
 
 from hybrid.data.digests import Kind, pairs_digest, remember_digest, remembered_digest
 from hybrid.data.layouts import LAYOUTS
-from hybrid.data.locate import locate
+from hybrid.data.locate import Role, locate
 from hybrid.data.records import ParallelPairs
 from hybrid.data.tasks import load_task
 
@@ -44,7 +44,8 @@ def data_digest(
     With `cached_only` it takes milliseconds and reads no data: None if the digest was not computed before
     from the files as they are now.
     """
-    source = locate(name, data_root, role="task" if kind == "task" else "train", supply=not cached_only)
+    role: Role = "task" if kind == "task" else "train"
+    source = locate(name, data_root, role=role, supply=not cached_only, probe=not cached_only)
     digest = remembered_digest(source, kind, "" if kind == "task" else passage, cached_only=cached_only)
     if digest is not None or cached_only:
         return digest
