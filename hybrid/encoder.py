@@ -142,11 +142,11 @@ class Encoder:
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors (batch, dim), float32, with gradient; pooled as the model's own files say."""
-        return self._embed(self.model[0], input_ids, attention_mask)
+        features = self.model[0]({"input_ids": input_ids, "attention_mask": attention_mask})
+        return self._pool(features)
 
-    def _embed(self, transformer: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        features = transformer({"input_ids": input_ids, "attention_mask": attention_mask})
-        # Pooling and what follows sum in float32, whatever the transformer computed in.
+    def _pool(self, features: dict[str, Tensor]) -> Tensor:
+        """What follows the transformer, in float32 whatever that computed in: (batch, dim)."""
         features["token_embeddings"] = features["token_embeddings"].float()  # (batch, length, hidden)
         for module in list(self.model)[1:]:
             features = module(features)
@@ -165,8 +165,8 @@ class Encoder:
 
         Texts of like length share a batch of at most `batch_tokens` tokens, padding included. Texts with
         the same tokens are embedded once, so that they get the same vector to the last bit.
-        `precision` bf16 runs the transformer's weights and activations in bfloat16; raises BadInput if
-        the device has it not in hardware.
+        `precision` bf16 multiplies matrices in bfloat16, and sums residuals, norms and pooling in float32;
+        raises BadInput if the device has it not in hardware.
         """
         if precision == "bf16" and hardware_precision(self.device.type) != "bf16":
             device = self.device.type
@@ -177,12 +177,15 @@ class Encoder:
         self.model.eval()
         transformer = self.model[0]
         if precision == "bf16":
-            transformer = copy.deepcopy(transformer).to(torch.bfloat16)
+            transformer = _with_bfloat16_weights(transformer)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16")
         try:
             with torch.inference_mode():
                 for rows, token_ids in self._batches(texts, kind, batch_tokens, max_length, same_as):
-                    embedded = self._embed(transformer, *self.collate(token_ids))  # (batch, dim)
-                    vectors[rows] = embedded.cpu().numpy()
+                    input_ids, attention_mask = self.collate(token_ids)  # (batch, length)
+                    with autocast:
+                        features = transformer({"input_ids": input_ids, "attention_mask": attention_mask})
+                    vectors[rows] = self._pool(features).cpu().numpy()  # (batch, dim)
         finally:
             self.model.train(training)
         repeated = np.flatnonzero(same_as != np.arange(len(texts)))
@@ -240,6 +243,15 @@ class Encoder:
         """Write the model in sentence-transformers format; prompts go with it."""
         with _no_progress_bars():
             self.model.save(str(path), create_model_card=False)
+
+
+def _with_bfloat16_weights(transformer: nn.Module) -> nn.Module:
+    """A copy whose matrices are bfloat16 already, so that autocast need not convert them in every batch."""
+    converted = copy.deepcopy(transformer)
+    for module in converted.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+    return converted
 
 
 @contextmanager

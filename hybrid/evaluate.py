@@ -128,23 +128,23 @@ def _score(
     def add(
         setting: str, document_language: str | None, ranks: NDArray[np.int64], gains: NDArray[np.int64]
     ) -> None:
-        counted = np.flatnonzero((gains > 0).any(axis=1))
+        values: dict[str, NDArray[np.float64]] = {}  # (Q,) of each measure
         for name in MEASURES_OF_SETTING[setting]:
             if name == "rank_distance":
-                values = rank_distance(ranks, gains)
+                values[name] = rank_distance(ranks, gains)
             elif name == "own_language_at_10":
-                values = own_language_share(language_of(found.top), np.full(len(ranks), own))
+                values[name] = own_language_share(language_of(found.top), np.full(len(ranks), own))
             else:
-                values = MEASURES[name](ranks, gains)
-            rows.add(
-                setting=setting,
-                query_lang=language,
-                doc_lang=document_language,
-                query_ids=[judged.ids[row] for row in counted],
-                cluster_ids=[judged.clusters[row] for row in counted],
-                measure=name,
-                values=values[counted],
-            )
+                values[name] = MEASURES[name](ranks, gains)
+        counted = np.flatnonzero((gains > 0).any(axis=1))
+        rows.add(
+            setting=setting,
+            query_lang=language,
+            doc_lang=document_language,
+            query_ids=[judged.ids[row] for row in counted],
+            cluster_ids=[judged.clusters[row] for row in counted],
+            values={name: of_measure[counted] for name, of_measure in values.items()},
+        )
 
     for number, document_language in enumerate(languages):
         setting = "mono" if document_language == language else "cross"

@@ -1,6 +1,6 @@
 """Build and summarise the table of per-query scores (`hybrid.scores.SCHEMA`), without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -32,23 +32,27 @@ class ScoreRows:
         doc_lang: str | None,
         query_ids: Sequence[str],
         cluster_ids: Sequence[str],
-        measure: str,
-        values: NDArray[np.float64],
+        values: Mapping[str, NDArray[np.float64]],
     ) -> None:
-        """One measure of the queries (Q,) in one setting."""
-        same = {
-            "task": self.task,
-            "setting": setting,
-            "query_lang": query_lang,
-            "doc_lang": doc_lang,
-            "measure": measure,
+        """Some queries (Q,) in one setting: `values` maps each measure to its values (Q,)."""
+        names = {"query_id": query_ids, "cluster_id": cluster_ids}
+        codes = {
+            column: np.array([self._code(column, name) for name in of], dtype=np.int32)
+            for column, of in names.items()
         }
-        for column, name in same.items():
-            self._codes[column].append(np.full(len(values), self._code(column, name), dtype=np.int32))
-        for column, names in (("query_id", query_ids), ("cluster_id", cluster_ids)):
-            codes = [self._code(column, name) for name in names]
-            self._codes[column].append(np.array(codes, dtype=np.int32))
-        self._values.append(values)
+        for measure, of_measure in values.items():
+            same = {
+                "task": self.task,
+                "setting": setting,
+                "query_lang": query_lang,
+                "doc_lang": doc_lang,
+                "measure": measure,
+            }
+            for column, name in same.items():
+                self._codes[column].append(np.full(len(query_ids), self._code(column, name), dtype=np.int32))
+            for column in names:
+                self._codes[column].append(codes[column])
+            self._values.append(of_measure)
 
     def _code(self, column: str, name: str | None) -> int:
         return -1 if name is None else self._names[column].setdefault(name, len(self._names[column]))

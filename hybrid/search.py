@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_TILE_QUERIES = 256
-_TILE_CANDIDATES = 16384
-_RESIDENT_KEYS = 2**25  # order keys kept at once, 8 bytes each
+_TILE_QUERIES = 128
+_TILE_CANDIDATES = 4096  # a tile of keys fits a processor's cache
+_RESIDENT_KEYS = 2**23  # order keys kept at once, 8 bytes each
 _FEW = 32  # wanted documents up to which counting for each is faster than one sorted look-up
 _NEVER = torch.iinfo(torch.int64).min  # below every order key
 
@@ -131,8 +131,8 @@ def search(
             if wanted.shape[1]:
                 above[tile.rows, :, tile.group] += _count_above(tile.keys, thresholds[tile.rows])
             if top:
-                merged = torch.cat([best[tile.rows], tile.keys], dim=1)  # (rows, k + columns)
-                best[tile.rows] = merged.topk(top, dim=1).values  # (rows, k)
+                of_tile = tile.keys.topk(min(top, tile.keys.shape[1]), dim=1).values  # (rows, k or fewer)
+                best[tile.rows] = torch.cat([best[tile.rows], of_tile], dim=1).topk(top, dim=1).values
     columns, scores = _decode(best.cpu().numpy(), candidates.tie_break)
     return Found(above.cpu().numpy(), columns, scores)
 
@@ -199,8 +199,8 @@ class _Tiles:
 def _order_keys(scores: Tensor, tie_break: Tensor) -> Tensor:
     """Order keys, int64, of float32 `scores` (rows, columns) with `tie_break` (columns,)."""
     bits = scores.add_(0.0).view(torch.int32)  # adding makes -0.0 the 0.0 it equals
-    bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative floats order backwards
-    return (bits.to(torch.int64) << 32).add_(tie_break)
+    bits ^= (bits >> 31).bitwise_and_(0x7FFFFFFF)  # negative floats order backwards
+    return bits.to(torch.int64).bitwise_left_shift_(32).add_(tie_break)
 
 
 def _count_above(keys: Tensor, thresholds: Tensor) -> Tensor:

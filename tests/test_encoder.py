@@ -113,7 +113,7 @@ def test_bf16_is_near_float32_where_the_hardware_has_it(encoder):
             encoder.encode(TEXTS, "query", precision="bf16")
         pytest.skip("the processor has no bfloat16 instructions")
     exact, fast = encoder.encode(TEXTS, "query"), encoder.encode(TEXTS, "query", precision="bf16")
-    assert (exact * fast).sum(axis=1).min() > 0.9995
+    assert (exact * fast).sum(axis=1).min() > 0.9998
     np.testing.assert_allclose(np.linalg.norm(fast, axis=1), 1.0, atol=1e-5)
 
 
