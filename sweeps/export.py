@@ -225,7 +225,12 @@ def _check(trial: Trial, record: TrialRecord, store: Store, model: Path, data_ro
 
     task_name = min(record.measured, key=lambda name: record.measured[name].get("seconds") or 0.0)
     lengths = trial.evaluate.max_query_length, trial.evaluate.max_document_length
-    encoder = Encoder.load(str(model), max_query_length=lengths[0], max_passage_length=lengths[1])
+    encoder = Encoder.load(
+        str(model),
+        max_query_length=lengths[0],
+        max_passage_length=lengths[1],
+        trust_remote_code=trial.trust_remote_code,
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(trial.cpus)))  # as when it was measured
     try:

@@ -35,6 +35,7 @@ class Trial:
     scores: Mapping[str, str | None]  # task name -> score key
     cpus: float
     gpus: float
+    trust_remote_code: bool = False
 
     @property
     def label(self) -> str:
@@ -211,7 +212,18 @@ def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
     backbone = digests.backbone(arm.backbone)
 
     def trial(seed: int | None, config: TrainConfig | None, key: str | None) -> Trial:
-        return Trial(arm, seed, config, evaluate, arm.backbone, key, scores, rule.cpu, rule.gpu)
+        return Trial(
+            arm,
+            seed,
+            config,
+            evaluate,
+            arm.backbone,
+            key,
+            scores,
+            rule.cpu,
+            rule.gpu,
+            sweep.trust_remote_code,
+        )
 
     if arm.untouched:
         return [trial(None, None, untouched_key(backbone) if backbone else None)]

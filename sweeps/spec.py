@@ -69,6 +69,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     "tracking": (Tracking, Tracking()),
     "search": (Search, None),
     "export": (Export, Export()),
+    "trust_remote_code": (bool, False),
 }
 """Section → type, default. Only `name`, `axes` and `evaluate` must be there."""
 
@@ -93,6 +94,7 @@ class Sweep:
     tracking: Tracking
     search: Optuna | None
     export: Export
+    trust_remote_code: bool = False  # a backbone may run Python code from its repository
     notes: tuple[str, ...] = ()  # what a reader should know: defaults taken, overlaps allowed
     path: str = ""  # of the sweep file
     text: str = field(default="", repr=False)  # the file as written, overrides as comments at its end
@@ -142,6 +144,7 @@ def read_spec(
         tracking=sections["tracking"],
         search=sections["search"].optuna if sections["search"] else None,
         export=sections["export"],
+        trust_remote_code=sections["trust_remote_code"],
         notes=tuple(notes),
         path=source.file,
         text=source.text + "".join(f"# --set {override}\n" for override in overrides),

@@ -24,12 +24,17 @@ REPORTING: tuple[Path, ...] = (("evaluate", "in_domain"), ("evaluate", "zero_sho
 
 def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bool = False) -> list[str]:
     """Adds to the source's mistakes; returns notes for the reader."""
+    notes: list[str] = []
     backbones = _values_of("backbone", source)
     training = _values_of("data", source)
     tasks = [written for path in (*SELECTION, *REPORTING) for written in texts(source.value, path)]
     for path, name in backbones:
         try:
-            resolve(name)
+            remote_code = resolve(name).remote_code
+            if remote_code and source.value.get("trust_remote_code") is not True:
+                source.mistake(path, f"{name} runs code of its repository; allow it: trust_remote_code: true")
+            elif remote_code:
+                notes.append(f"{name} runs code of its repository: trust_remote_code")
         except BadInput as error:
             for sentence in error.mistakes:
                 source.mistake(path, sentence)
@@ -40,7 +45,7 @@ def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bo
             for sentence in check_names([name], role=role, data_root=data_root, probe=not files_later):
                 source.mistake(path, sentence)
     _check_measures(source)
-    notes = _check_groups(source, training, data_root)
+    notes += _check_groups(source, training, data_root)
     for _, name in backbones:
         seen = BACKBONES[name].seen if name in BACKBONES else ()
         for _, task in texts(source.value, REPORTING[1]):

@@ -83,7 +83,14 @@ def run_trial(
         trained = config is not None and model is None
         if config is not None and trained:
             train_seconds, resumed_from = _train(
-                config, train_key, store, data_root, Path(folder), attempts, on_progress
+                config,
+                trial.trust_remote_code,
+                train_key,
+                store,
+                data_root,
+                Path(folder),
+                attempts,
+                on_progress,
             )
             model = _stored_model(trial, store, Path(folder))
         evaluate_seconds: dict[str, float] = {}
@@ -115,6 +122,7 @@ def hardware(device: str) -> dict[str, Any]:
 
 def _train(
     config: TrainConfig,
+    trust_remote_code: bool,
     train_key: str,
     store: Store,
     data_root: Path | None,
@@ -135,6 +143,7 @@ def _train(
         max_query_length=config.max_query_length,
         max_passage_length=config.max_passage_length,
         device=config.device,
+        trust_remote_code=trust_remote_code,
     )
     checkpoint = folder / "checkpoint"
     store.get_checkpoint(train_key, checkpoint)
@@ -212,7 +221,13 @@ def _load(trial: Trial, model: Path | None) -> "Encoder":
     device = trial.train.device if trial.train is not None else "cuda" if trial.gpus else "cpu"
     lengths = trial.evaluate.max_query_length, trial.evaluate.max_document_length
     source = trial.backbone if model is None else str(model)
-    return Encoder.load(source, max_query_length=lengths[0], max_passage_length=lengths[1], device=device)
+    return Encoder.load(
+        source,
+        max_query_length=lengths[0],
+        max_passage_length=lengths[1],
+        device=device,
+        trust_remote_code=trial.trust_remote_code,
+    )
 
 
 def _evaluate(

@@ -336,6 +336,14 @@ def test_resources_and_search_rules(read) -> None:
     assert "needs tasks under evaluate.select_on" in mistakes(read, without + "search: {}\n")[0]
 
 
+def test_code_of_a_backbone_runs_only_if_the_file_says_so(read) -> None:
+    text = SMALL.replace("minilm-l6", "gte-multilingual-base")
+    assert "allow it: trust_remote_code: true" in mistakes(read, text)[0]
+    sweep = read(text + "trust_remote_code: true\n")
+    assert sweep.trust_remote_code
+    assert any("runs code of its repository" in note for note in sweep.notes)
+
+
 def test_shipped_files_open_with_the_command_that_runs_them() -> None:
     assert {"quickstart", "xquad-minilm", "xquad-minilm-reduced"} <= set(shipped_names())
     for name in shipped_names():
