@@ -10,7 +10,7 @@ import json
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,9 @@ from hybrid.batching import Batch, Mixture, Pool, check, conflicts, realised
 from hybrid.checkpoint import load_checkpoint, save_checkpoint
 from hybrid.config import TrainConfig
 from hybrid.data.records import ParallelPairs
-from hybrid.encoder import Encoder, TokenIds
+from hybrid.encoder import Encoder, TokenIds, hardware_precision
 from hybrid.errors import BadInput
+from hybrid.layers import faster_layers
 from hybrid.loss import cached_backward, info_nce, random_state, set_random_state
 from hybrid.optimizer import Optimizer, learning_rate
 
@@ -91,10 +92,13 @@ def train(
     DivergenceError when the loss is no longer finite, torch.OutOfMemoryError when one text alone is too much.
     """
     mistakes = check(config, pairs)
+    if config.precision == "bf16" and hardware_precision(config.device) != "bf16":
+        mistakes.append(f"precision: this {config.device} does not compute bf16 in hardware; take fp32.")
     if mistakes:
         raise BadInput(mistakes)
-    with _process_of(config):
-        encoder.model.to(config.device).train()
+    encoder.model.to(config.device).train()
+    faster = faster_layers(encoder.model) if config.device == "cpu" else nullcontext()
+    with _process_of(config), faster:
         run = _Run(config, Mixture(config, Pool(pairs, config.languages)), encoder)
         done = run.resume(checkpoint) if checkpoint is not None else 0
         started, earlier, saved = time.perf_counter(), run.seconds, time.perf_counter()
