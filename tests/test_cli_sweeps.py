@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_data import write_small_data
 
-from sweeps import cli
+from sweeps import cli, commands
 
 SMALL = """\
 name: small
@@ -68,7 +68,7 @@ def test_what_children_print_does_not_reach_the_json(
         subprocess.run(["echo", "from a child"], check=True)
         return 0, {"x": 1}
 
-    monkeypatch.setattr(cli, "_plan", noisy)
+    monkeypatch.setattr(commands, "plan", noisy)
     assert cli.main(["plan", *arguments, "--json"]) == 0
     captured = capfd.readouterr()
     assert captured.out == '{"x": 1}\n'
@@ -102,7 +102,7 @@ def test_ctrl_c_is_one_sentence(arguments, capfd, monkeypatch: pytest.MonkeyPatc
     def interrupted(_: object) -> tuple[int, dict[str, int]]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_plan", interrupted)
+    monkeypatch.setattr(commands, "plan", interrupted)
     assert cli.main(["plan", *arguments]) == 130
     assert len(capfd.readouterr().err.splitlines()) == 1
 

@@ -1,0 +1,203 @@
+"""What each subcommand of `sweeps` does: read the sweep, call the room it belongs to, say what came of it.
+
+Rooms are imported by their command alone, so that `plan` answers in a second.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid.errors import BadInput
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from sweeps.spec import Sweep
+    from sweeps.store import Store
+
+DONE, SOME_FAILED, BAD_INPUT, LIMIT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes."""
+
+Answer = tuple[int, dict[str, Any]]
+"""Exit code, and what --json prints."""
+
+_WORTH_ASKING = 3600.0  # seconds
+
+
+def plan(arguments: argparse.Namespace) -> Answer:
+    from rich.console import Console
+
+    from sweeps.plan_table import plan_json, print_plan
+
+    plan, store = _planned(arguments)
+    if arguments.json:
+        return DONE, plan_json(plan, str(store))
+    print_plan(plan, str(store), Console())
+    return DONE, {}
+
+
+def prepare(arguments: argparse.Namespace) -> Answer:
+    from sweeps.plan import prepare_sweep
+
+    sweep = _sweep(arguments)
+    prepare_sweep(sweep, arguments.data_root)
+    plan, _ = _planned(arguments, sweep)
+    print(f"{sweep.name}: prepared, {len(plan.todo)} of {len(plan.trials)} trials to run")
+    return DONE, {"name": sweep.name, "trials": len(plan.trials), "todo": len(plan.todo)}
+
+
+def run(arguments: argparse.Namespace) -> Answer:
+    from sweeps.run import run_sweep
+    from sweeps.store import Store
+
+    sweep, store = _sweep(arguments), Store(arguments.store)
+    if not arguments.yes and not _agreed(*_planned(arguments, sweep)):
+        return DONE, {"ran": 0}
+    ended = run_sweep(
+        sweep,
+        store,
+        arguments.data_root,
+        address=arguments.address,
+        max_concurrent=arguments.max_concurrent,
+        retry_failed=arguments.retry_failed,
+    )
+    print(ended.message)
+    return ended.exit_code, asdict(ended)
+
+
+def submit(arguments: argparse.Namespace) -> Answer:
+    from sweeps.submit import submit_sweep
+
+    words = [word for override in arguments.set for word in ("--set", override)]
+    words += ["--max-concurrent", str(arguments.max_concurrent)] if arguments.max_concurrent else []
+    words += ["--retry-failed"] if arguments.retry_failed else []
+    submitted = submit_sweep(
+        _sweep(arguments),
+        arguments.address,
+        store=arguments.store,
+        data_root=arguments.data_root,
+        arguments=words,
+        follow=not arguments.detach,
+    )
+    print(submitted.message)
+    return SOME_FAILED if submitted.state in ("FAILED", "STOPPED") else DONE, asdict(submitted)
+
+
+def _agreed(plan: "Plan", store: "Store") -> bool:
+    """Asks before hours are spent, where somebody sits at the terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or (plan.seconds_left or 0) < _WORTH_ASKING:
+        return True
+    from rich.console import Console
+
+    from sweeps.plan_table import print_plan
+
+    print_plan(plan, str(store), Console(stderr=True))
+    print("Run it? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def report(arguments: argparse.Namespace) -> Answer:
+    from sweeps.report import write_report
+
+    plan, store = _planned(arguments)
+    folder = _folder(arguments, store, plan.sweep, "report")
+    index = write_report(plan, store, folder)
+    print(f"report written: {index}")
+    return DONE, {"index": str(index), "report": str(index.parent / "report.json")}
+
+
+def export(arguments: argparse.Namespace) -> Answer:
+    from sweeps.export import export_best
+
+    plan, store = _planned(arguments)
+    done = export_best(
+        plan,
+        store,
+        _folder(arguments, store, plan.sweep, "export"),
+        data_root=arguments.data_root,
+        check=not arguments.no_check,
+    )
+    print(done.choice.statement)
+    print(f"model: {done.folder / 'model'}; configuration: {done.folder / 'best.yaml'}")
+    if done.checked is not None:
+        print(f"checked on {done.checked.task}: largest difference {done.checked.largest_difference:g}")
+    value = {"folder": str(done.folder), "version": done.version, "choice": done.choice.as_json()}
+    return DONE, value | {"checked": asdict(done.checked) if done.checked else None}
+
+
+def sync(arguments: argparse.Namespace) -> Answer:
+    from sweeps.tracking import project, summary
+
+    plan, store = _planned(arguments)
+    done = project(plan, store)
+    print(f"{done.uri}: {done.created} runs created, {done.updated} updated, {done.unchanged} as they were")
+    return DONE, dict(summary(done))
+
+
+def ui(arguments: argparse.Namespace) -> Answer:
+    from sweeps.store import Store
+    from sweeps.tracking import tracking_uri
+    from sweeps.ui import serve
+
+    store, uri = Store(arguments.store), _sweep(arguments).tracking.uri
+    return serve(store, uri, port=arguments.port), {"uri": tracking_uri(store, uri)}
+
+
+def verdict(arguments: argparse.Namespace) -> Answer:
+    from rich.console import Console
+
+    from sweeps.spec import read_spec
+    from sweeps.verdict import judge_file, print_verdicts, verdict_json
+
+    comparison = judge_file(
+        arguments.scores,
+        sweep=read_spec(arguments.spec, arguments.set, arguments.data_root) if arguments.spec else None,
+        reference=arguments.reference,
+        margin=arguments.margin,
+        level=arguments.level,
+        measure=arguments.measure,
+    )
+    if not arguments.json:
+        print_verdicts(comparison, Console())
+    return DONE, verdict_json(comparison)
+
+
+def _folder(arguments: argparse.Namespace, store: "Store", sweep: "Sweep", part: str) -> Path:
+    """Where a command writes files: --out, or its place in a store that is a folder."""
+    if arguments.out is not None:
+        return Path(arguments.out)
+    if store.local is None:
+        raise BadInput(
+            f"--out is missing: the store {store} is no folder of this machine; say where to write"
+        )
+    return store.local / "sweeps" / sweep.name / part
+
+
+def status(arguments: argparse.Namespace) -> Answer:
+    from sweeps.status import status_lines, sweep_status
+
+    plan, store = _planned(arguments)
+    status = sweep_status(plan, store)
+    print("\n".join(status_lines(status)))
+    return DONE, status
+
+
+def _sweep(arguments: argparse.Namespace) -> "Sweep":
+    from sweeps.spec import read_spec
+
+    root: Path | None = arguments.data_root
+    if arguments.command is submit:  # data are looked for on the cluster
+        root, later = (root if root is not None and root.is_dir() else None), True
+    else:
+        later = arguments.command is plan and root is None and "HYBRID_DATA_ROOT" not in os.environ
+    return read_spec(arguments.spec, arguments.set, root, files_later=later)
+
+
+def _planned(arguments: argparse.Namespace, sweep: "Sweep | None" = None) -> "tuple[Plan, Store]":
+    from sweeps.plan import make_plan
+    from sweeps.store import Store
+
+    store = Store(arguments.store)
+    return make_plan(sweep or _sweep(arguments), store, arguments.data_root), store
