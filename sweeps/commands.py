@@ -190,8 +190,10 @@ def _sweep(arguments: argparse.Namespace) -> "Sweep":
     root: Path | None = arguments.data_root
     if arguments.command is submit:  # data are looked for on the cluster
         root, later = (root if root is not None and root.is_dir() else None), True
-    else:
-        later = arguments.command is plan and root is None and "HYBRID_DATA_ROOT" not in os.environ
+    else:  # only what reads them must have them
+        later = (
+            arguments.command not in (run, prepare) and root is None and "HYBRID_DATA_ROOT" not in os.environ
+        )
     return read_spec(arguments.spec, arguments.set, root, files_later=later)
 
 

@@ -1,10 +1,12 @@
 """Content digests of what a sweep reads, what sets share, and what is not known yet and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hybrid.backbones import backbone_digest, resolve
 from hybrid.data.digests import Kind
+from hybrid.data.layouts import LAYOUTS
+from hybrid.data.locate import Role, locate
 from hybrid.data.overlap import Overlap, contamination
 from hybrid.data.pairs import Passage, data_digest
 from hybrid.errors import BadInput
@@ -13,12 +15,22 @@ from hybrid.errors import BadInput
 class Digests:
     """Digests of backbones and data sets.
 
-    With `cached_only` no data is read: a set not prepared yet has None, and `unknown` says so.
+    With `cached_only` no data is read: a set not prepared yet has None, and `unknown` says so. `recorded` are
+    the digests that a run used; they count for what is not on this machine, so that a sweep can be looked at
+    from anywhere.
     """
 
-    def __init__(self, data_root: Path | None, *, cached_only: bool = True) -> None:
+    def __init__(
+        self,
+        data_root: Path | None,
+        *,
+        cached_only: bool = True,
+        recorded: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_root = data_root
         self.cached_only = cached_only
+        self.recorded = recorded or {}
+        self.taken: dict[str, None] = {}  # names whose recorded digest was taken
         self._known: dict[tuple[str, str, str], str | None] = {}
         self._unprepared: dict[str, None] = {}  # names, in the order met
         self._mistakes: dict[str, None] = {}
@@ -30,7 +42,8 @@ class Digests:
             try:
                 self._known[key] = backbone_digest(resolve(name))
             except BadInput as error:
-                self._mistakes |= dict.fromkeys(error.mistakes)
+                if not self._take(key):
+                    self._mistakes |= dict.fromkeys(error.mistakes)
         return self._known[key]
 
     def task(self, name: str) -> str | None:
@@ -51,6 +64,11 @@ class Digests:
         return [one for one in found if one is not None and one.found]
 
     @property
+    def known(self) -> dict[str, str]:
+        """Every digest met so far, as `recorded` takes it."""
+        return {" ".join(key).strip(): digest for key, digest in self._known.items() if digest is not None}
+
+    @property
     def unknown(self) -> tuple[str, ...]:
         """Why some digests are not known, one sentence each."""
         unprepared = ", ".join(self._unprepared)
@@ -68,6 +86,17 @@ class Digests:
             except BadInput as error:
                 self._mistakes |= dict.fromkeys(error.mistakes)
             else:
-                if self._known[key] is None:
+                if self._known[key] is None and not (self._absent(name, kind) and self._take(key)):
                     self._unprepared[name] = None
         return self._known[key]
+
+    def _absent(self, name: str, kind: Kind) -> bool:
+        role: Role = "task" if kind == "task" else "train"
+        source = locate(name, self.data_root, role=role, supply=False, probe=False)
+        return not any(path.is_file() for path in LAYOUTS[source.dataset.layout].files(source))
+
+    def _take(self, key: tuple[str, str, str]) -> bool:
+        self._known[key] = self.recorded.get(" ".join(key).strip())
+        if self._known[key] is not None:
+            self.taken[key[1]] = None
+        return self._known[key] is not None

@@ -1,7 +1,7 @@
 """Arms × seeds, minus what the store already has. Reads little, writes nothing, never imports torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sweeps.estimate import seconds_left
 from sweeps.spec import Group, Sweep
 from sweeps.store import Store
 
-__all__ = ["Arm", "Plan", "Trial", "make_plan", "prepare_sweep", "proposed_path"]
+__all__ = ["Arm", "Plan", "Trial", "digests_path", "make_plan", "prepare_sweep", "proposed_path"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Plan:
     begun: frozenset[str]  # train keys with a checkpoint to go on from
     failures: Mapping[str, Mapping[str, Any]]  # train key -> what went wrong
     unknown: tuple[str, ...]  # why some keys are not known yet, one sentence each
+    digests: Mapping[str, str] = field(default_factory=dict)  # that the keys are made of; a run records them
     seconds_left: float | None = None  # of trial time, one after another; None: nothing to go by
     notes: tuple[str, ...] = ()  # beside those of the sweep
 
@@ -100,6 +101,11 @@ def proposed_path(sweep: Sweep) -> str:
     return f"sweeps/{sweep.name}/proposed.json"
 
 
+def digests_path(sweep: Sweep) -> str:
+    """Where the store keeps the digests that the last run of a sweep worked with."""
+    return f"sweeps/{sweep.name}/digests.json"
+
+
 def make_plan(
     sweep: Sweep,
     store: Store,
@@ -114,7 +120,7 @@ def make_plan(
     try:
         if points is None:
             points = _proposed(sweep, store) if sweep.search else sweep.points
-        digests = Digests(data_root)
+        digests = Digests(data_root, recorded=store.get_json(digests_path(sweep)))
         arms = name_arms(points, sweep.reference, _backbone(sweep))
         trials = [trial for arm in arms for trial in _trials(sweep, arm, digests)]
         index = store.index()
@@ -137,9 +143,11 @@ def make_plan(
                 if t.train_key and index.failed(t.train_key)
             },
             unknown=digests.unknown,
+            digests=digests.known,
             notes=(
                 *_lengths(sweep, trials),
                 *map(str, digests.overlaps(_training(sweep), sweep.evaluate.tasks)),
+                *_not_here(digests),
             ),
         )
         return replace(plan, seconds_left=seconds_left(plan, store))
@@ -265,6 +273,11 @@ def _agrees(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 
 def _backbone(sweep: Sweep) -> str:
     return str(sweep.train.get("backbone") or sweep.axes["backbone"][0])
+
+
+def _not_here(digests: Digests) -> list[str]:
+    names = ", ".join(digests.taken)
+    return [f"not on this machine, taken to be as the last run had it: {names}"] if names else []
 
 
 def _lengths(sweep: Sweep, trials: Sequence[Trial]) -> list[str]:

@@ -21,7 +21,7 @@ from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
 from sweeps.lease import Lease
 from sweeps.live_tracking import LiveTracking
-from sweeps.plan import Plan, Trial, make_plan, prepare_sweep, proposed_path
+from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
 from sweeps.spec import Sweep
 from sweeps.status import Board, duration
 from sweeps.store import Store
@@ -180,6 +180,7 @@ def _describe(store: Store, plan: Plan) -> None:
         for trial in plan.trials
     ]
     store.put_json(f"sweeps/{plan.sweep.name}/plan.json", {"trials": trials})
+    store.put_json(digests_path(plan.sweep), dict(plan.digests))
 
 
 def _ended(

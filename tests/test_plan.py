@@ -14,7 +14,7 @@ from small_data import write_small_data
 from hybrid.errors import BadInput
 from hybrid.scores import SCHEMA
 from sweeps.arms import name_arms
-from sweeps.plan import Plan, Trial, make_plan, prepare_sweep, proposed_path, steps_of
+from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path, steps_of
 from sweeps.spec import Sweep, read_spec
 from sweeps.store import Index, Store
 
@@ -329,3 +329,27 @@ def test_text_that_is_trained_on_and_measured_is_refused(sweep_of, tmp_path: Pat
     prepare_sweep(allowed, root)
     plan, _ = planned(allowed, tmp_path, root)
     assert any("faq:train and bugs share" in note for note in plan.notes)
+
+
+def test_a_sweep_can_be_looked_at_where_its_data_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = write_small_data(tmp_path / "here")
+    (here / "bugs").rename(here / "scifact")  # data sets of the catalog, by their names
+    (here / "faq").rename(here / "xquad-r")
+    text = SMALL.replace("bugs", "scifact").replace("faq", "xquad-r").replace("BACKBONE", "minilm-l6")
+    (tmp_path / "b.yaml").write_text(text)
+    sweep = read_spec(str(tmp_path / "b.yaml"), (), here)
+    prepare_sweep(sweep, here)
+    plan, store = planned(sweep, tmp_path, here)
+    store.put_json(digests_path(sweep), dict(plan.digests))
+    for trial in plan.trials:
+        finish(store, trial, tmp_path)
+
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache of another machine"))
+    elsewhere = make_plan(read_spec(str(tmp_path / "b.yaml"), (), None, files_later=True), store, None)
+    assert elsewhere.todo == ()
+    assert elsewhere.unknown == ()
+    assert "not on this machine" in elsewhere.notes[-1]
+    unread = make_plan(sweep, store, here)  # there, but not prepared on this machine: other bytes, perhaps
+    assert "unknown until prepared" in unread.unknown[0]
