@@ -1,7 +1,7 @@
 """The report's figures: small panels that fit a phone, drawn from the report's numbers alone.
 
-Everything is drawn twice: for the page with stand-in colours that are replaced by the page's own, so that
-one drawing serves light and dark; for files dark on white.
+Drawn dark on white for files; in the page, text, grid and background take the page's own colours, so that
+one drawing serves light and dark.
 """
 
 import io
@@ -16,37 +16,34 @@ from matplotlib.figure import Figure
 
 from sweeps.series import series_id
 
-_TEXT, _GRID, _PAPER = "#010203", "#010204", "#010205"
+_TEXT, _GRID, _PAPER = "#1c1c1c", "#dddddd", "#ffffff"
 _COLOURS = ("#2f86c9", "#d9822b", "#2a9d6f", "#b85fb0", "#c0504d", "#8a7a2f", "#5b6ee1", "#7f7f7f")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_PRINTED = {_TEXT: "#1c1c1c", _GRID: "#dddddd", _PAPER: "#ffffff"}
-
-
-def _style(text: str, grid: str, paper: str) -> Any:
-    return {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
-        "font.size": 9,
-        "axes.titlesize": 9.5,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": text,
-        "axes.labelcolor": text,
-        "axes.grid": True,
-        "grid.color": grid,
-        "grid.linewidth": 0.6,
-        "axes.axisbelow": True,
-        "text.color": text,
-        "xtick.color": text,
-        "ytick.color": text,
-        "legend.frameon": False,
-        "legend.fontsize": 8,
-        "figure.facecolor": paper,
-        "axes.facecolor": "none",
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,
-    }
+_STYLE: Any = {
+    "figure.dpi": 72,  # pixels are points, as in SVG
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.grid": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": _PAPER,
+    "axes.facecolor": "none",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
 
 
 @dataclass
@@ -58,7 +55,7 @@ class Panel:
     caption: str
     figure: Figure
     axes: Axes
-    hover: dict[str, str] = field(default_factory=dict)
+    hover: list[tuple[float, float, str]] = field(default_factory=list)  # x, y, text
 
 
 @dataclass(frozen=True)
@@ -75,13 +72,8 @@ class Drawn:
 
 def draw_figures(report: Mapping[str, Any]) -> list[Drawn]:
     """Curves against mono_ratio, differences with intervals, and the Pareto front; those the data allow."""
-    with mpl.rc_context(_style(_TEXT, _GRID, _PAPER)):
-        inline = [_inline(panel) for panel in _panels(report)]
-    with mpl.rc_context(_style(*_PRINTED.values())):
-        return [
-            Drawn(panel.name, panel.title, panel.caption, svg, _svg(panel).encode(), _pdf(panel))
-            for panel, svg in zip(_panels(report), inline, strict=True)
-        ]
+    with mpl.rc_context(_STYLE):
+        return [_finish(panel) for panel in _panels(report)]
 
 
 def _panels(report: Mapping[str, Any]) -> list[Panel]:
@@ -175,7 +167,7 @@ def _untouched_lines(
         if not arm["untouched"] or arm["alias"] not in values:
             continue
         y = values[arm["alias"]]["mean"] * scale
-        colour = _COLOURS[backbones.index(arm["backbone"]) % len(_COLOURS)] if len(backbones) > 1 else _text()
+        colour = _COLOURS[backbones.index(arm["backbone"]) % len(_COLOURS)] if len(backbones) > 1 else _TEXT
         panel.axes.axhline(y, color=colour, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.8)
         _hover(panel, 0.5, y, f"{arm['alias']}: {y:.1f}")
 
@@ -212,9 +204,9 @@ def _forests(report: Mapping[str, Any]) -> list[Panel]:
                 panel, one["difference"] * scale, y,
                 f"{one['arm']}: {one['difference'] * scale:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}]",
             )  # fmt: skip
-        panel.axes.axvline(0, color=_text(), linewidth=0.9)
+        panel.axes.axvline(0, color=_TEXT, linewidth=0.9)
         if (series["group"], series["measure"]) == (rail["group"], rail["measure"]):
-            panel.axes.axvline(-rail["margin"] * scale, color=_text(), linewidth=0.9, linestyle=(0, (2, 2)))
+            panel.axes.axvline(-rail["margin"] * scale, color=_TEXT, linewidth=0.9, linestyle=(0, (2, 2)))
         panel.axes.set_yticks(range(len(rows)), [one["arm"] for _, one in rows])
         panel.axes.invert_yaxis()
         panel.axes.grid(visible=False, axis="y")
@@ -246,7 +238,7 @@ def _pareto(report: Mapping[str, Any]) -> list[Panel]:
     panel = _panel("pareto", "", "In-domain against zero-shot", caption, width=6.6, height=4.4)
     front = sorted((p["zero_shot"] * 100, p["in_domain"] * 100) for p in points.values() if p["front"])
     panel.axes.step(
-        [x for x, _ in front], [y for _, y in front], where="pre", color=_text(), linewidth=0.8, alpha=0.6
+        [x for x, _ in front], [y for _, y in front], where="pre", color=_TEXT, linewidth=0.8, alpha=0.6
     )
     labels: list[tuple[bool, float, float, str]] = []
     for at, block in enumerate(report["blocks"]):
@@ -260,7 +252,7 @@ def _pareto(report: Mapping[str, Any]) -> list[Panel]:
             label = "/".join(_short(arms[alias]["axes"][axis]) for axis in block["row_axes"] if not untouched)
             labels.append((not points[alias]["front"], x, y, label or alias))
             panel.axes.plot(
-                [x], [y], linestyle="none", markersize=6, color=_text() if untouched else colour,
+                [x], [y], linestyle="none", markersize=6, color=_TEXT if untouched else colour,
                 marker="x" if untouched else marker, label=None if untouched else title,
             )  # fmt: skip
             title = title if untouched else None  # named once
@@ -295,10 +287,6 @@ def _panel(
     return Panel(name, title, caption, figure, axes)
 
 
-def _text() -> str:
-    return str(mpl.rcParams["text.color"])
-
-
 def _look(report: Mapping[str, Any], block: Mapping[str, Any], at: int) -> tuple[str, str]:
     """Colour by backbone and marker by the rest, if backbones are compared; else colour by block."""
     backbones = list(report["axes"].get("backbone", ()))
@@ -331,37 +319,41 @@ def _legend(panel: Panel) -> None:
 
 
 def _hover(panel: Panel, x: float, y: float, text: str) -> None:
-    """An invisible target over a point; the page shows `text` when the pointer rests on it."""
-    name = f"hover{len(panel.hover)}"
-    panel.hover[name] = text
-    panel.axes.plot([x], [y], marker="o", markersize=11, color="none", linestyle="none", gid=name)
+    """What the page shows when the pointer rests on a point."""
+    panel.hover.append((x, y, text))
 
 
-def _svg(panel: Panel) -> str:
-    buffer = io.StringIO()
+def _finish(panel: Panel) -> Drawn:
+    panel.figure.draw_without_rendering()
+    panel.figure.set_layout_engine("none")  # it is laid out
+    svg, pdf = io.StringIO(), io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": panel.name}):
-        panel.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+        panel.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    panel.figure.savefig(
+        pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
+    )
+    drawn = svg.getvalue()
+    return Drawn(
+        panel.name, panel.title, panel.caption, _inline(panel, drawn), drawn.encode(), pdf.getvalue()
+    )
 
 
-def _pdf(panel: Panel) -> bytes:
-    buffer = io.BytesIO()
-    metadata = {"CreationDate": None, "Creator": None, "Producer": None}
-    panel.figure.savefig(buffer, format="pdf", metadata=metadata)
-    return buffer.getvalue()
-
-
-def _inline(panel: Panel) -> str:
+def _inline(panel: Panel, drawn: str) -> str:
     """The <svg> element for the page: ids made unique, colours left to the page, hover texts put in."""
-    drawn = _svg(panel)
     head, body = drawn[drawn.index("<svg") :].split(">", 1)
     svg = re.sub(r' (width|height)="[^"]*"', "", head) + ' role="img">' + body
-    for gid, text in panel.hover.items():
-        svg = svg.replace(f'<g id="{gid}">', f'<g class="hover"><title>{_xml(text)}</title>', 1)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{panel.name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{panel.name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{panel.name}-\1)", svg)
-    return svg.replace(_TEXT, "currentColor").replace(_GRID, "var(--grid)").replace(_PAPER, "none")
+    for colour, own in ((_TEXT, "currentColor"), (_GRID, "var(--grid)"), (_PAPER, "none")):
+        svg = svg.replace(colour, own)
+    height = panel.figure.get_figheight() * 72
+    targets = []
+    for x, y, text in panel.hover:
+        across, up = panel.axes.transData.transform((x, y))
+        at = f'cx="{across:.1f}" cy="{height - up:.1f}" r="6"'
+        targets.append(f'<circle {at} class="hover"><title>{_xml(text)}</title></circle>')
+    return svg.replace("</svg>", "".join(targets) + "</svg>")
 
 
 def _xml(text: str) -> str:

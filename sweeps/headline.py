@@ -48,7 +48,7 @@ def _slug(text: str) -> str:
 def trial_metrics(
     series: Sequence[Mapping[str, Any]], values: Iterable[Mapping[str, Any]], arm: str, seed: int | None
 ) -> dict[str, float]:
-    """Metric → value of one trial, most telling first, cut at `LIMIT` less the three of cost."""
+    """Metric → value of one trial, most telling first; the same `LIMIT` less three for all trials."""
     names = metric_names(series)
     found = {}
     for value in values:
@@ -56,8 +56,8 @@ def trial_metrics(
             one = value["mean"] if seed is None else value["seeds"].get(str(seed))
             if one is not None:
                 found[value["series"]] = one
-    ordered = [one["id"] for one in _by_weight(series) if one["id"] in found]
-    return {names[name]: found[name] for name in ordered[: LIMIT - 3]}
+    shown = [one["id"] for one in _by_weight(series)][: LIMIT - 3]
+    return {names[name]: found[name] for name in shown if name in found}
 
 
 def arm_metrics(

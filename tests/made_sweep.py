@@ -3,8 +3,10 @@
 Scores are a query's own difficulty plus a shift that is known for each arm, so differences are known.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,11 @@ Shift = Callable[[str, str, float], float]
 """(task, setting, mono_ratio) → what training adds to every query's value."""
 
 
-def no_shift(task: str, setting: str, mono_ratio: float) -> float:
+def no_shift(_task: str, _setting: str, _mono_ratio: float) -> float:
     return 0.0
 
 
-def paper_like(task: str, setting: str, mono_ratio: float) -> float:
+def paper_like(_task: str, setting: str, mono_ratio: float) -> float:
     """Cross-lingual settings gain and zero-shot loses as mono_ratio falls."""
     if setting == "beir":
         return 0.04 - 0.06 * (1 - mono_ratio) ** 2
@@ -142,8 +144,6 @@ def _arms(sweep: Sweep, backbones: Sequence[str], batch_sizes: Sequence[int]) ->
 
 
 def _key(*parts: object) -> str:
-    import hashlib
-
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:20]
 
 
@@ -239,18 +239,30 @@ def score_table(
     languages: Sequence[str] = LANGUAGES,
 ) -> pa.Table:
     """A table as `hybrid.evaluate.evaluate` returns it: the same queries and difficulties every time."""
+    columns, difficulty, settings, ranks = _queries(task, kind, queries, tuple(languages))
+    found = np.empty(len(difficulty))
+    for setting in np.unique(settings):
+        found[settings == setting] = value(str(setting), difficulty[settings == setting])
+    found[ranks] = 100 * (1 - found[ranks])
+    return columns.append_column(SCHEMA.field("value"), pa.array(found))
+
+
+@cache
+def _queries(
+    task: str, kind: str, queries: int, languages: tuple[str, ...]
+) -> tuple[pa.Table, np.ndarray, np.ndarray, np.ndarray]:
+    """All columns but the value; the difficulty and the setting of each row; rows that count ranks."""
     cells: list[tuple[str, str, str | None]] = [("beir", "en", "en")]
     if kind == "parallel":
         cells = [("mono", a, a) for a in languages]
         cells += [("cross", a, b) for a in languages for b in languages if a != b]
         cells += [("multi", a, None) for a in languages]
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names if name != "value"}
+    difficulty = []
     for at, (setting, query_lang, doc_lang) in enumerate(cells):
         for measure in MEASURES_OF_SETTING[setting]:
-            base = np.random.default_rng([at, *task.encode(), *measure.encode()]).uniform(0.2, 0.8, queries)
-            found = value(setting, base)
-            if measure == "rank_distance":
-                found = 100 * (1 - found)
+            generator = np.random.default_rng([at, *task.encode(), *measure.encode()])
+            difficulty.append(generator.uniform(0.2, 0.8, queries))
             columns["task"] += [task] * queries
             columns["setting"] += [setting] * queries
             columns["query_lang"] += [query_lang] * queries
@@ -258,5 +270,6 @@ def score_table(
             columns["query_id"] += [f"q{query}" for query in range(queries)]
             columns["cluster_id"] += [f"c{query // 2}" for query in range(queries)]
             columns["measure"] += [measure] * queries
-            columns["value"] += found.tolist()
-    return pa.table(columns).cast(SCHEMA)
+    ranks = np.array([measure == "rank_distance" for measure in columns["measure"]])
+    table = pa.table(columns).cast(pa.schema([field for field in SCHEMA if field.name != "value"]))
+    return table, np.concatenate(difficulty), np.array(columns["setting"]), ranks

@@ -1,0 +1,148 @@
+"""What is exported loads, scores as recorded, trains again to the same weights and is registered once."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from small_sweep import write_small_sweep
+
+from hybrid.config import TrainConfig
+from hybrid.errors import BadInput
+from sweeps.export import export_best
+from sweeps.plan import make_plan, prepare_sweep
+from sweeps.spec import read_spec
+from sweeps.store import Store
+from sweeps.tracking import tracking_uri
+from sweeps.trial import run_trial
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small sweep really run: its plan, store and data root."""
+    folder = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYBRID_CACHE", str(folder / "cache"))
+        spec, data_root = write_small_sweep(folder)
+        sweep = read_spec(str(spec), (), data_root)
+        prepare_sweep(sweep, data_root)
+        store = Store(folder / "store")
+        for trial in make_plan(sweep, store, data_root).todo:
+            run_trial(trial, store, data_root)
+        yield make_plan(sweep, store, data_root), store, data_root
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    plan, store, data_root = run
+    return export_best(plan, store, tmp_path_factory.mktemp("out") / "export", data_root=data_root)
+
+
+def test_the_written_model_gives_the_recorded_scores_to_the_last_bit(exported):
+    assert exported.checked is not None
+    assert (exported.checked.queries_that_differ, exported.checked.largest_difference) == (0, 0.0)
+
+
+def test_it_loads_in_sentence_transformers(exported):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(exported.folder / "model"), device="cpu")
+    vectors = model.encode(["how do I reset it?", "press the button"])
+    assert vectors.shape == (2, 32)
+    assert np.isfinite(vectors).all()
+
+
+def test_best_yaml_is_the_whole_configuration_and_says_where_it_comes_from(run, exported):
+    plan, _, _ = run
+    document = yaml.safe_load((exported.folder / "best.yaml").read_text())
+    trial = next(
+        t for t in plan.trials if (t.arm.alias, t.seed) == (exported.choice.arm, exported.choice.seed)
+    )
+    assert TrainConfig.model_validate_json(json.dumps(document["train"])) == trial.train
+    assert document["provenance"]["train_key"] == trial.train_key
+    assert set(document["provenance"]["data_digests"]) == {"faq:train"}
+
+
+def test_the_card_has_front_matter_of_the_hub_and_the_reported_scores(exported):
+    _, front, body = (exported.folder / "model" / "README.md").read_text().split("---\n", 2)
+    card = yaml.safe_load(front)
+    assert card["library_name"] == "sentence-transformers"
+    assert card["pipeline_tag"] == "sentence-similarity"
+    [index] = card["model-index"]
+    datasets = {result["dataset"]["name"] for result in index["results"]}
+    assert datasets == {"faq:test", "bugs"}  # the selection sets are no results
+    assert all(m["value"] >= 0 for result in index["results"] for m in result["metrics"])
+    assert exported.choice.rule in body
+    assert "| faq:test | cross-lingual | mAP |" in body
+
+
+def test_the_model_is_registered_once_with_its_alias_and_loads_from_there(run, exported, tmp_path):
+    import mlflow
+    from mlflow import MlflowClient
+
+    plan, store, data_root = run
+    again = export_best(plan, store, tmp_path / "again", data_root=data_root)
+    assert again.version == exported.version == "1"
+    uri = tracking_uri(store, None)
+    version = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version_by_alias("small", "champion")
+    assert version.version == 1 or version.version == "1"
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        model = mlflow.sentence_transformers.load_model("models:/small@champion")
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    assert model.get_embedding_dimension() == 32
+
+
+def test_a_model_that_scores_differently_is_not_exported(run, tmp_path):
+    """Scores of another model under its key: the check notices and nothing is written."""
+    plan, store, data_root = run
+    other = Store(tmp_path / "store")
+    for path in store.list("models") + store.list("scores"):
+        other.put_bytes(path, store.get_bytes(path))
+    for trial in plan.trials:
+        for key in trial.scores.values():
+            table = other.scores(trial.train_key, key).drop_columns(["train_key"])
+            values = table["value"].to_numpy() * 0.5
+            at = table.schema.get_field_index("value")
+            halved = table.set_column(at, table.schema.field("value"), [values])
+            record = other.score_record(trial.train_key, key)
+            extra = {name: record[name] for name in record if name not in ("sha256", "bytes", "rows")}
+            other.put_scores(trial.train_key, key, halved, extra)
+    with pytest.raises(BadInput, match="scores differently"):
+        export_best(plan, other, tmp_path / "export", data_root=data_root, register=False)
+    assert not (tmp_path / "export").exists()
+
+
+def test_files_of_somebody_else_are_not_replaced(run, tmp_path):
+    plan, store, data_root = run
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(BadInput, match="no earlier export"):
+        export_best(plan, store, tmp_path, data_root=data_root, register=False)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_training_from_best_yaml_gives_the_same_weights(run, exported):
+    """`hybrid train best.yaml` reads this configuration; what it trains is the exported model."""
+    from safetensors.numpy import load_file
+
+    from hybrid.data.pairs import load_pairs
+    from hybrid.encoder import Encoder
+    from hybrid.train import train
+
+    _, _, data_root = run
+    document = yaml.safe_load((exported.folder / "best.yaml").read_text())
+    config = TrainConfig.model_validate_json(json.dumps(document["train"]))
+    encoder = Encoder.load(
+        config.backbone,
+        max_query_length=config.max_query_length,
+        max_passage_length=config.max_passage_length,
+    )
+    train(config, [load_pairs(name, data_root, passage=config.passage) for name in config.data], encoder)
+    encoder.save(exported.folder.parent / "again")
+    before = load_file(exported.folder / "model" / "model.safetensors")
+    after = load_file(exported.folder.parent / "again" / "model.safetensors")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
