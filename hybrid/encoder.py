@@ -6,24 +6,21 @@ Shapes: batch = texts in a batch, length = tokens of its longest text, dim = siz
 import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from huggingface_hub import HfApi
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
-from hybrid.backbones import Backbone, absent, backbone_path, resolve
+from hybrid.backbones import Backbone, resolve
 from hybrid.data.records import Precision
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
+from hybrid.loading import check_model, load_model, no_progress_bars, positions_of, prompt
 
 Kind = Literal["query", "passage"]
 TokenIds = NDArray[np.int32]
@@ -63,8 +60,8 @@ class Encoder:
         )
         self.max_query_length = max_query_length or self.shipped_query_length
         self.max_passage_length = max_passage_length or self.shipped_passage_length
-        self.query_prompt = _prompt(backbone.query_prompt, model, ("query",))
-        self.passage_prompt = _prompt(backbone.passage_prompt, model, ("document", "passage", "corpus"))
+        self.query_prompt = prompt(backbone.query_prompt, model, ("query",))
+        self.passage_prompt = prompt(backbone.passage_prompt, model, ("document", "passage", "corpus"))
         model.prompts = {"query": self.query_prompt, "document": self.passage_prompt}
 
     @classmethod
@@ -89,8 +86,8 @@ class Encoder:
                 f"backbone {backbone.name!r} runs Python code from {backbone.source!r}; "
                 "allow that with trust_remote_code."
             )
-        model = _load_model(backbone, device, trust_remote_code)
-        mistakes = _check_model(name_or_path, model, max_query_length, max_passage_length)
+        model = load_model(backbone, device, trust_remote_code)
+        mistakes = check_model(name_or_path, model, max_query_length, max_passage_length)
         if mistakes:
             raise BadInput(mistakes)
         return cls(model, backbone, max_query_length=max_query_length, max_passage_length=max_passage_length)
@@ -112,14 +109,19 @@ class Encoder:
         """Token ids of each text: prompt and special tokens included, cut to `max_length` tokens.
 
         Returns one int32 array of shape (length of the text,) per text. `max_length` None: the
-        encoder's own for that kind.
+        encoder's own for that kind. Raises BadInput if the model has fewer positions than that.
         """
-        prompt = self.query_prompt if kind == "query" else self.passage_prompt
+        before = self.query_prompt if kind == "query" else self.passage_prompt
         length = max_length or (self.max_query_length if kind == "query" else self.max_passage_length)
+        positions = positions_of(self.model)
+        if positions is not None and length > positions:
+            raise BadInput(
+                f"max length {length} of a {kind}: the model has positions for {positions} tokens."
+            )
         if not len(texts):
             return []
         encoded = self.model.tokenizer(
-            [prompt + text for text in texts],
+            [before + text for text in texts],
             truncation="longest_first",
             max_length=length,
             return_attention_mask=False,
@@ -234,14 +236,16 @@ class Encoder:
     def unknown_share(self, texts: Sequence[str]) -> float:
         """Share in [0, 1] of the texts' tokens, special ones aside, that the vocabulary does not know."""
         tokenizer = self.model.tokenizer
-        encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if len(texts) else []
+        encoded = (
+            tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if len(texts) else []
+        )
         tokens = sum(len(ids) for ids in encoded)
         unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
         return unknown / tokens if tokens else 0.0
 
     def save(self, path: Path | str) -> None:
         """Write the model in sentence-transformers format; prompts go with it."""
-        with _no_progress_bars():
+        with no_progress_bars():
             self.model.save(str(path), create_model_card=False)
 
 
@@ -252,73 +256,3 @@ def _with_bfloat16_weights(transformer: nn.Module) -> nn.Module:
         if isinstance(module, nn.Linear):
             module.to(torch.bfloat16)
     return converted
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _load_model(backbone: Backbone, device: str, trust_remote_code: bool) -> SentenceTransformer:
-    path = backbone_path(backbone)
-    if isinstance(path, str):
-        _check_hub(backbone)
-    try:
-        with _no_progress_bars():
-            return SentenceTransformer(
-                str(path),
-                device=device,
-                trust_remote_code=trust_remote_code,
-                revision=backbone.revision if isinstance(path, str) else None,
-                local_files_only=isinstance(path, Path),
-            )
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(path, str):
-            raise BadInput(f"{absent(backbone)} ({_first_line(error)})") from error
-        raise BadInput(f"{path}: no sentence-transformers model can be read: {_first_line(error)}") from error
-
-
-def _check_hub(backbone: Backbone) -> None:
-    """One request, so that a missing network is known at once and not after a minute of retries."""
-    try:
-        HfApi().model_info(backbone.source, revision=backbone.revision, timeout=10.0)
-    except Exception as error:  # which classes these are depends on the hub client's version
-        raise BadInput(f"{absent(backbone)} ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _check_model(
-    name: str, model: SentenceTransformer, max_query_length: int | None, max_passage_length: int | None
-) -> list[str]:
-    if not isinstance(model[0], Transformer) or model.tokenizer is None:
-        return [f"backbone {name!r}: its first module is {type(model[0]).__name__}, not a transformer."]
-    mistakes = []
-    config = model[0].model.config
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and "roberta" in config.model_type:
-        positions -= 2  # its first position stands after the padding's
-    for what, length in (("max_query_length", max_query_length), ("max_passage_length", max_passage_length)):
-        if length is not None and positions and length > positions:
-            mistakes.append(f"{what} {length}: {name!r} has positions for {positions} tokens at most.")
-    skips_prompt = any(getattr(module, "include_prompt", True) is False for module in model)
-    if skips_prompt and any(model.prompts.values()):
-        mistakes.append(f"backbone {name!r}: it leaves its prompt out of pooling, which is not supported.")
-    return mistakes
-
-
-def _prompt(own: str | None, model: SentenceTransformer, names: Sequence[str]) -> str:
-    """The row's prompt; otherwise the first of `names` the model's files fill; otherwise its default."""
-    if own is not None:
-        return own
-    filled = [model.prompts[name] for name in names if model.prompts.get(name)]
-    default = model.prompts.get(model.default_prompt_name or "", "")
-    return str(filled[0] if filled else default)

