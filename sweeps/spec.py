@@ -17,7 +17,7 @@ from sweeps.spec_fields import (
     did_you_mean,
     plain,
 )
-from sweeps.spec_rules import check_resources, check_search, read_reference
+from sweeps.spec_rules import check_resources, check_search, check_tracking, read_reference
 from sweeps.spec_sections import (
     GROUPS,
     Evaluate,
@@ -126,6 +126,7 @@ def read_spec(
     points = axes.points(train)
     reference = read_reference(source, axes, points, notes)
     check_resources(source, sections["resources"])
+    check_tracking(source, sections["tracking"].uri)
     check_search(source, sections["search"], sections["evaluate"], axes)
     if source.mistakes:
         raise BadInput(_in_order(source))

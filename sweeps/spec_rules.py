@@ -1,5 +1,6 @@
 """Rules between sections: the reference is in the grid, resources can be given, ranges can be searched."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,13 @@ def check_resources(source: Source, rules: Sequence[ResourceRule]) -> None:
                 continue
             for below, sentence in check_train_field(name, value)[1]:
                 source.mistake((*path, "when", name, *below), sentence)
+
+
+def check_tracking(source: Source, uri: str | None) -> None:
+    """Whether MLflow can track there; its file store it refuses itself."""
+    if uri is not None and not re.match(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://|databricks", uri):
+        example = "a server's http://host:port, or a database such as sqlite:////folder/mlflow.db"
+        source.mistake(("tracking", "uri"), f"{uri!r} is no address MLflow tracks to; give {example}")
 
 
 def check_search(source: Source, search: Search | None, evaluate: Evaluate | None, axes: Axes) -> None:

@@ -336,6 +336,13 @@ def test_resources_and_search_rules(read) -> None:
     assert "needs tasks under evaluate.select_on" in mistakes(read, without + "search: {}\n")[0]
 
 
+def test_tracking_is_an_address(read) -> None:
+    for uri in ("http://127.0.0.1:5000", "sqlite:////tmp/a.db", "postgresql+psycopg2://host/db"):
+        assert read(SMALL + f"tracking: {{uri: '{uri}'}}\n").tracking.uri == uri
+    for uri in ("mlruns", "file:///tmp/mlruns", "127.0.0.1:5000"):
+        assert "no address MLflow tracks to" in mistakes(read, SMALL + f"tracking: {{uri: '{uri}'}}\n")[0]
+
+
 def test_code_of_a_backbone_runs_only_if_the_file_says_so(read) -> None:
     text = SMALL.replace("minilm-l6", "gte-multilingual-base")
     assert "allow it: trust_remote_code: true" in mistakes(read, text)[0]
