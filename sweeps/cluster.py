@@ -8,6 +8,7 @@ found out after hours: does the largest trial fit, does every node see the store
 import logging
 import os
 import secrets
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from sweeps.store import Store
 
 _OBJECT_STORE_BYTES = 100 * 2**20  # plans and progress alone pass through it
 _PROBE_SECONDS = 60.0
+_KNOCK_SECONDS = 10.0
 
 _ANYWHERE = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -67,8 +69,9 @@ def ray_cluster(address: str | None) -> Iterator[None]:
                     **_quiet(),
                 )
             else:
+                _knock(address)
                 ray.init(address=address, **_quiet())
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
             where = address or "this machine"
             raise BadInput(f"no Ray cluster could be reached at {where}: {reason}") from error
@@ -101,6 +104,13 @@ def check_cluster(trials: Sequence[Trial], store: Store, data_root: Path | None)
 
 def _quiet() -> dict[str, Any]:
     return {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nothing listens at `[ray://]host:port`; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _check_resources(trials: Sequence[Trial]) -> list[str]:

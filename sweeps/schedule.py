@@ -198,6 +198,9 @@ def _death(error_file: Path) -> dict[str, Any]:
     kind, reason = "ProcessDied", "its process was killed or its machine was lost"
     if "OutOfMemory" in log:
         kind, reason = "OutOfMemory", "its process was killed: the machine's memory was full"
+    elif "failed to import on the worker" in log:
+        why = log.strip().splitlines()[-1]
+        kind, reason = "ImportFailed", f"its process could not import the code: {why}"
     return {"kind": kind, "reason": reason, "log": log}
 
 

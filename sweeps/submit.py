@@ -1,0 +1,122 @@
+"""`sweeps submit`: hand a sweep to a cluster that is up, as a Ray job, and follow its log.
+
+What travels is this version of `hybrid` and `sweeps` and the sweep file, nothing else of the folder
+one happens to stand in. The job is `sweeps run` on the head; it goes on when nobody follows it.
+"""
+
+import asyncio
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hybrid
+import sweeps
+from hybrid.errors import BadInput
+from sweeps.cluster import auth_mode
+from sweeps.spec import Sweep
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+_LARGEST_MB = 50.0
+_NOT_NEEDED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job on a cluster."""
+
+    address: str
+    job: str
+    megabytes: float  # that were packaged
+    state: str  # PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED; of the moment it was last asked for
+
+    @property
+    def message(self) -> str:
+        return f"job {self.job} at {self.address}: {self.state.lower()}"
+
+
+def submit_sweep(
+    sweep: Sweep,
+    address: str,
+    *,
+    store: str,
+    data_root: Path | None = None,
+    arguments: Sequence[str] = (),
+    follow: bool = True,
+) -> Submitted:
+    """Submit `sweeps run` with this sweep to the cluster whose dashboard is at `address`.
+
+    `store` and `data_root` are places as the cluster sees them. `arguments` go to `sweeps run` as they
+    are. With `follow` the job's output is printed until it ends. Raises BadInput if the store is a
+    relative path, the package too large, or nothing answers.
+    """
+    if "://" not in store and not Path(store).is_absolute():
+        raise BadInput(
+            f"store {store!r}: a cluster needs a place all its machines see; "
+            "give a shared folder by its whole path, or an address (s3://…), with --store"
+        )
+    client = _client(address)
+    with tempfile.TemporaryDirectory(prefix="submit-") as temporary:
+        folder = Path(temporary) / "package"
+        megabytes = _package(sweep, folder)
+        print(f"packaged {megabytes:.1f} MB: hybrid, sweeps and {sweep.name}.yaml", file=sys.stderr)
+        words = ["python", "-m", "sweeps", "run", f"{sweep.name}.yaml", "--yes", "--store", store]
+        words += [] if data_root is None else ["--data-root", str(data_root)]
+        job: str = client.submit_job(
+            entrypoint=shlex.join([*words, *arguments]),
+            submission_id=f"{re.sub(r'[^A-Za-z0-9-]+', '-', sweep.name)}-{time.strftime('%Y%m%d-%H%M%S')}",
+            runtime_env={"working_dir": str(folder)},
+        )
+    stop = f"RAY_AUTH_MODE=token ray job stop {job} --address {address}"
+    print(f"submitted {job}; it goes on when this stops following it; to stop it: {stop}", file=sys.stderr)
+    if follow:
+        asyncio.run(_follow(client, job))
+    return Submitted(address, job, megabytes, _state(client, job))
+
+
+def _client(address: str) -> "JobSubmissionClient":
+    os.environ.update(auth_mode())
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        return JobSubmissionClient(address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise BadInput(
+            f"address {address!r}: no Ray dashboard answers there ({reason}); a head listens on port 8265, "
+            "reached with `ray dashboard cluster.yaml` or an SSH tunnel"
+        ) from error
+
+
+def _package(sweep: Sweep, folder: Path) -> float:
+    """Fill `folder` with what the job needs; its size in megabytes."""
+    for package in (hybrid, sweeps):
+        source = Path(str(package.__file__)).parent
+        shutil.copytree(source, folder / source.name, ignore=_NOT_NEEDED)
+    (folder / f"{sweep.name}.yaml").write_text(sweep.text, encoding="utf-8")
+    megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    if megabytes > _LARGEST_MB:
+        raise BadInput(
+            f"the package would have {megabytes:.0f} MB, more than {_LARGEST_MB:.0f}: "
+            f"something large lies in {Path(str(hybrid.__file__)).parent}"
+        )
+    return megabytes
+
+
+async def _follow(client: "JobSubmissionClient", job: str) -> None:
+    lines: Any = client.tail_job_logs(job)
+    async for text in lines:
+        print(text, end="", flush=True)
+
+
+def _state(client: "JobSubmissionClient", job: str) -> str:
+    return str(client.get_job_status(job).value)

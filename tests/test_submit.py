@@ -1,0 +1,116 @@
+"""Sweeps handed to a cluster: a head is really started, a job really submitted to it."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_sweep import write_small_sweep
+
+from hybrid.errors import BadInput
+from sweeps.plan import make_plan
+from sweeps.spec import read_spec
+from sweeps.store import Store
+from sweeps.submit import submit_sweep
+
+
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of the dashboard of a head on this machine that takes a token, and no other machine's calls."""
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    ports = {name: str(free_port()) for name in ("port", "dashboard-port", "dashboard-agent-listen-port")}
+    environment = {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    options = [f"--{name}={port}" for name, port in ports.items()]
+    process = subprocess.Popen(
+        [
+            *(str(Path(sys.executable).parent / "ray"), "start", "--head", "--block"),
+            *("--dashboard-host=127.0.0.1", "--num-cpus=2", "--object-store-memory=100000000", *options),
+        ],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    try:
+        wait_for(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        assert process.poll() is None
+        try:
+            urllib.request.urlopen(f"{address}/api/version", timeout=1)
+        except urllib.error.HTTPError:
+            return  # it answers, if only that a token is wanted
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"no dashboard at {address}")
+
+
+@pytest.mark.long
+def test_a_job_runs_the_sweep_on_a_head(head: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    store = tmp_path / "store"
+    sweep = read_spec(str(spec), [], data_root)
+    job = submit_sweep(sweep, head, store=str(store), data_root=data_root, arguments=["--json"])
+    out, said = capfd.readouterr()
+    assert job.state == "SUCCEEDED", out + said
+    assert job.megabytes < 20
+    assert f"packaged {job.megabytes:.1f} MB" in said
+    ended = next(json.loads(line) for line in out.splitlines() if line.startswith('{"exit_code"'))
+    assert ended["ran"] == 5
+    plan = make_plan(sweep, Store(store), data_root)
+    assert len(plan.done) == len(plan.trials) == 5
+
+
+@pytest.mark.long
+def test_a_job_that_finds_bad_input_fails_with_its_sentence(
+    head: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    sweep = read_spec(str(spec), [], data_root)
+    job = submit_sweep(sweep, head, store="/proc/store", data_root=data_root)
+    out, _ = capfd.readouterr()
+    assert job.state == "FAILED"
+    assert "store /proc/store: cannot be written" in out
+
+
+def test_a_store_only_this_machine_sees_is_refused(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    with pytest.raises(BadInput, match="all its machines"):
+        submit_sweep(read_spec(str(spec), [], data_root), "http://127.0.0.1:1", store="store")
+
+
+def test_an_address_where_nothing_answers_is_one_sentence(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    sweep = read_spec(str(spec), [], data_root)
+    with pytest.raises(BadInput, match="no Ray dashboard answers"):
+        submit_sweep(sweep, f"http://127.0.0.1:{free_port()}", store="/store")

@@ -1,0 +1,128 @@
+"""One trial: what it leaves in the store, what it does not do twice, and that a cut changes nothing."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sentence_transformers import SentenceTransformer
+from small_sweep import write_small_sweep
+
+import sweeps.trial
+from sweeps.attempts import attempts_at
+from sweeps.plan import Plan, Trial, make_plan, prepare_sweep
+from sweeps.spec import read_spec
+from sweeps.store import Store
+from sweeps.trial import Progress, run_trial
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Plan, Path]]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("small")
+        patch.setenv("HYBRID_CACHE", str(folder / "cache"))
+        spec, data_root = write_small_sweep(folder)
+        sweep = read_spec(str(spec), [], data_root)
+        prepare_sweep(sweep, data_root)
+        yield make_plan(sweep, Store(folder / "empty"), data_root), data_root
+
+
+def first(plan: Plan) -> Trial:
+    return plan.trials[0]
+
+
+def all_scores(store: Store, trial: Trial) -> list[list[dict[str, object]]]:
+    return [store.scores(trial.train_key or "", key or "").to_pylist() for key in trial.scores.values()]
+
+
+def test_a_trial_leaves_everything_in_the_store(planned: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, data_root = planned
+    store, trial = Store(tmp_path), first(plan)
+    outcome = run_trial(trial, store, data_root)
+    key = trial.train_key or ""
+    assert outcome.trained
+    assert set(outcome.evaluate_seconds) == {"faq:dev", "faq:test", "bugs:train", "bugs"}
+    record = store.record(key)
+    assert record is not None
+    assert record["attempts"] == 1
+    assert {"hardware", "versions", "seconds", "precision", "threads", "peak_rss_mb"} <= set(record)
+    assert store.get_json(f"models/{key}/config.json")["train"]["seed"] == trial.seed
+    assert store.get_json(f"models/{key}/mixture.json")
+    model = SentenceTransformer(str(tmp_path / "models" / key / "model"), device="cpu")
+    assert model.encode(["x"]).shape == (1, 32)
+    assert [one["state"] for one in attempts_at(store, trial)] == ["done"]
+    again = run_trial(trial, store, data_root)
+    assert not again.trained
+    assert again.evaluate_seconds == {}
+
+
+def test_a_new_task_is_measured_without_training(planned: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, data_root = planned
+    store, trial = Store(tmp_path), first(plan)
+    some = {name: key for name, key in trial.scores.items() if name != "bugs"}
+    run_trial(replace(trial, scores=some), store, data_root)
+    outcome = run_trial(trial, store, data_root)
+    assert not outcome.trained
+    assert set(outcome.evaluate_seconds) == {"bugs"}
+
+
+def test_the_untouched_backbone_is_measured_and_nothing_is_trained(
+    planned: tuple[Plan, Path], tmp_path: Path
+) -> None:
+    plan, data_root = planned
+    store, trial = Store(tmp_path), plan.trials[-1]
+    assert trial.train is None
+    assert not run_trial(trial, store, data_root).trained
+    assert all(all_scores(store, trial))
+    assert not store.has_model(trial.train_key or "")
+
+
+def test_cut_off_and_resumed_gives_the_same_bytes(
+    planned: tuple[Plan, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, data_root = planned
+    trial = first(plan)
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    run_trial(trial, whole, data_root)
+    monkeypatch.setattr(sweeps.trial, "CHECKPOINT_SECONDS", 0.0)
+
+    def stop(progress: Progress) -> None:
+        if progress.doing == "training" and progress.share > 0.5:
+            raise RuntimeError("cut off")
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        run_trial(trial, cut, data_root, on_progress=stop)
+    assert cut.index().has_checkpoint(trial.train_key or "")
+    outcome = run_trial(trial, cut, data_root)
+    assert outcome.resumed_from >= 5
+    assert all_scores(cut, trial) == all_scores(whole, trial)
+    weights = f"models/{trial.train_key}/model/model.safetensors"
+    assert cut.get_bytes(weights) == whole.get_bytes(weights)
+    assert [one["state"] for one in attempts_at(cut, trial)] == ["cut off", "done"]
+
+
+def test_a_damaged_model_is_trained_again(planned: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, data_root = planned
+    store, trial = Store(tmp_path), first(plan)
+    run_trial(trial, store, data_root)
+    before = all_scores(store, trial)
+    weights = tmp_path / "models" / (trial.train_key or "") / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    shutil.rmtree(tmp_path / "scores")
+    assert run_trial(trial, store, data_root).trained
+    assert all_scores(store, trial) == before
+
+
+def test_a_trial_does_not_depend_on_the_one_before(planned: tuple[Plan, Path], tmp_path: Path) -> None:
+    """Workers are reused: what another trial left in the process must not show."""
+    import torch
+
+    plan, data_root = planned
+    alone, after = Store(tmp_path / "alone"), Store(tmp_path / "after")
+    run_trial(first(plan), alone, data_root)
+    run_trial(plan.trials[2], after, data_root)
+    torch.manual_seed(123)
+    torch.set_num_threads(2)
+    run_trial(first(plan), after, data_root)
+    assert all_scores(after, first(plan)) == all_scores(alone, first(plan))

@@ -1,0 +1,44 @@
+"""Trials that do nothing, and a script that schedules many of them: `trivial_trials.py COUNT FOLDER`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hybrid.config import EvalConfig
+from sweeps.arms import Arm
+from sweeps.budget import Budget
+from sweeps.cluster import check_cluster, ray_cluster
+from sweeps.plan import Trial
+from sweeps.spec_sections import Limits
+from sweeps.status import Board
+from sweeps.store import Store
+
+
+def trivial_trials(count: int, gpus: float = 0.0) -> list[Trial]:
+    arm = Arm(alias="a", axes={"x": 1}, reference=None, untouched=False, backbone="b")
+    return [Trial(arm, i, None, EvalConfig(), "b", f"{i:020x}", {}, 1.0, gpus) for i in range(count)]
+
+
+def do_nothing(trial: Trial, store: Store, data_root: Path | None, *, on_progress: Any) -> Any:  # noqa: ARG001
+    from sweeps.trial import Outcome
+
+    store.put_json(f"models/{trial.train_key}/DONE", {})
+    return Outcome(True, 0.0, {}, 0.0, 0.0, 0)
+
+
+def main(count: int, folder: Path) -> None:
+    store, trials = Store(folder / "store"), trivial_trials(count)
+    with ray_cluster(None), Board(store, "trivial", trials, [1.0] * count) as board:
+        from sweeps.schedule import schedule
+
+        check_cluster(trials, store, None)
+        schedule(
+            *(trials, store, None, board, Budget(Limits(), store, trials), folder / "ray"),
+            max_concurrent=None,
+            on_trial=lambda _: None,
+            run=do_nothing,
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
