@@ -16,6 +16,7 @@ from sweeps.figures import Drawn, draw_figures
 from sweeps.plan import Plan
 from sweeps.report_numbers import report_numbers
 from sweeps.report_tables import build_tables, held_note
+from sweeps.report_verdicts import WORDS
 from sweeps.results import load_results
 from sweeps.store import Store
 from sweeps.tables import Table, csv_text, latex, markdown
@@ -56,6 +57,7 @@ def render_page(report: dict[str, Any], tables: Sequence[Table], figures: Sequen
     )
     sections = [
         ("question", "Question"),
+        ("verdict", "Verdict"),
         ("answer", "What the intervals say"),
         ("results", "Results"),
         ("curves", "Curves"),
@@ -71,6 +73,7 @@ def render_page(report: dict[str, Any], tables: Sequence[Table], figures: Sequen
         for kind, prefix in (("curves", "curve-"), ("differences", "difference-"), ("pareto", "pareto"))
     }
     named = {
+        "verdict": [table for table in tables if table.name == "verdict"],
         "run": [table for table in tables if table.name in ("data", "mixture", "cost")],
         "choice": [table for table in tables if table.name == "choice"],
         "other": [table for table in tables if table.name.endswith("-other")],
@@ -81,8 +84,9 @@ def render_page(report: dict[str, Any], tables: Sequence[Table], figures: Sequen
         report=report,
         tables=named,
         figures=drawn,
-        sections=[(anchor, word) for anchor, word in sections if drawn.get(anchor, True)],
+        sections=[(anchor, word) for anchor, word in sections if drawn.get(anchor, named.get(anchor, True))],
         arms_trained=sum(not arm["untouched"] for arm in report["arms"]),
+        verdict_words=WORDS,
         held=held_note(report),
         unfinished=[trial for trial in report["trials"] if trial["state"] != "done"],
         css=_template("report.css"),

@@ -14,6 +14,7 @@ from hybrid.errors import BadInput
 from sweeps.choose import choose
 from sweeps.differences import KIND
 from sweeps.plan import Arm, Plan
+from sweeps.report_verdicts import verdicts_of
 from sweeps.results import Results, TrialRecord
 from sweeps.series import DRAWS, LEVEL, blocks_of, differences_of, pareto_of, series_and_values
 from sweeps.statements import statements
@@ -43,6 +44,7 @@ def report_numbers(plan: Plan, results: Results) -> dict[str, Any]:
         "series": series,
         "values": values,
         "differences": differences,
+        "verdicts": verdicts_of(plan, results),
         "statements": statements(blocks, series, differences),
         "pareto": pareto_of(plan, values),
         "trials": [_trial(record) for record in results.trials],

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hybrid.scores import MEASURES
+from sweeps.report_verdicts import WORDS
 from sweeps.series import SETTING_WORDS
 from sweeps.tables import Block, Cell, Row, Table, number
 
@@ -18,6 +19,7 @@ _HELD_FIRST = (
 def build_tables(report: Mapping[str, Any]) -> list[Table]:
     """Results first: in-domain by task, zero-shot by measure; then what else was measured, data, cost."""
     return [
+        *_verdicts(report),
         *_result_tables(report),
         *_other_measures(report),
         *_mixture(report),
@@ -25,6 +27,51 @@ def build_tables(report: Mapping[str, Any]) -> list[Table]:
         _cost(report),
         *_candidates(report),
     ]
+
+
+def _verdicts(report: Mapping[str, Any]) -> Iterable[Table]:
+    """The declared comparison, with the bounds that decide; single sets beside it as exploratory."""
+    rows = {(row["arm"], row["task"]): row for row in report["verdicts"]["rows"]}
+    if not rows:
+        return
+    rail, arms = report["guardrail"], {arm["alias"]: arm for arm in report["arms"]}
+    sets = [task for task in dict.fromkeys(row["task"] for row in rows.values()) if task != "macro"]
+    single = len(sets) == 1  # then the mean over sets is that set
+
+    def cells(arm: Mapping[str, Any], block: Mapping[str, Any]) -> list[Cell]:
+        declared = rows[(arm["alias"], "macro")]
+        found = [Cell(_label(arm, block)), _bounds_cell(declared), Cell(WORDS[declared["verdict"]])]
+        found += [_bounds_cell(rows.get((arm["alias"], task))) for task in sets if not single]
+        return found
+
+    blocks = []
+    for block in report["blocks"]:
+        members = [arms[alias] for alias in block["arms"] if (alias, "macro") in rows]
+        if members:
+            blocks.append(Block(block["title"], [Row(cells(arm, block), _kind(arm)) for arm in members]))
+    declared = f"Δ {sets[0]}" if single else "Δ mean of sets"
+    columns = [" / ".join(report["blocks"][0]["row_axes"]) or "arm", declared, "verdict"]
+    columns += [f"Δ {task}" for task in sets if not single]
+    notes = [
+        f"Points of {MEASURES[rail['measure']]} against the reference arm, with simultaneous bounds. No "
+        f"degradation: the lower bound is above −{100 * rail['margin']:g}; degradation: the upper bound is "
+        "below it; else inconclusive." + ("" if single else " Single sets are exploratory."),
+        report["verdicts"]["method"],
+        held_note(report),
+    ]
+    title = f"Verdict: {_words(rail['group'])} {MEASURES[rail['measure']]}"
+    yield Table("verdict", title, columns, blocks, notes)
+
+
+def _bounds_cell(row: Mapping[str, Any] | None) -> Cell:
+    if row is None or row["difference"] is None:
+        return Cell("–")
+    text = number(100 * row["difference"], 1, signed=True)
+    if row["lower"] is None:
+        return Cell(text, "no bounds", row["difference"])
+    low, high = (number(100 * row[end], 1, signed=True) for end in ("lower", "upper"))
+    tone = {"degradation": "worse", "no_degradation": "better"}.get(row["verdict"], "")
+    return Cell(text, f"{low} to {high}", row["difference"], row["lower"], row["upper"], tone=tone)
 
 
 def _result_tables(report: Mapping[str, Any]) -> Iterable[Table]:

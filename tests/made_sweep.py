@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from hybrid.config import EvalConfig, TrainConfig
 from hybrid.scores import MEASURES_OF_SETTING, SCHEMA
-from sweeps.plan import Arm, Plan, Trial
+from sweeps.arms import Arm, name_arms
+from sweeps.plan import Plan, Trial
 from sweeps.spec import Sweep
 from sweeps.spec_sections import Evaluate, Export, Guardrail, Limits, ResourceRule, SelectOn, Tracking
 from sweeps.store import Store
@@ -93,7 +94,8 @@ def make_sweep(
         path="made.yaml",
         text=f"name: {name}\n",
     )
-    arms = _arms(sweep, backbones, batch_sizes)
+    arms = name_arms(sweep.points, sweep.reference, backbones[0])
+    arms = [arm for arm in arms if arm.untouched] + [arm for arm in arms if not arm.untouched]
     trials = tuple(_trial(arm, seed) for arm in arms for seed in ([None] if arm.untouched else seeds))
     for at, trial in enumerate(trials):
         _fill(store, trial, at, shift, noise, queries, languages)
@@ -124,23 +126,6 @@ def plan_of(sweep: Sweep, arms: Sequence[Arm], trials: Sequence[Trial], store: S
 def replan(plan: Plan, store: Store) -> Plan:
     """The same trials, after the store has changed."""
     return plan_of(plan.sweep, plan.arms, plan.trials, store)
-
-
-def _arms(sweep: Sweep, backbones: Sequence[str], batch_sizes: Sequence[int]) -> list[Arm]:
-    def alias(point: Any) -> str:
-        parts = [f"m{point['mono_ratio']:g}"]
-        parts += [point["backbone"].removeprefix("embedded-")] if len(backbones) > 1 else []
-        parts += [f"b{point['batch_size']}"] if len(batch_sizes) > 1 else []
-        return " ".join(parts)
-
-    untouched = [
-        Arm(f"{name.removeprefix('embedded-')} untouched", {"backbone": name}, None, True, name)
-        for name in backbones
-    ]
-    return untouched + [
-        Arm(alias(point), point, alias({**point, "mono_ratio": 1.0}), False, str(point["backbone"]))
-        for point in sweep.points
-    ]
 
 
 def _key(*parts: object) -> str:

@@ -116,7 +116,7 @@ def test_what_the_page_must_say_is_there(out):
     for word in (
         "Generated data",
         "query variation only",
-        "gives no verdict",
+        "No verdict: 2 seeds are too few",
         "share of training batches that are monolingual",
         "Held fixed: data embedded-qa:train; examples 1600",
         "How to read this",
@@ -183,6 +183,22 @@ def test_statements_count_intervals_and_nothing_else():
     [one] = statements([{"untouched": ["u"]}], series, rows)
     assert (one["better"], one["worse"], one["around_zero"], one["kind"]) == (["a"], ["b"], 1, "mixed")
     assert one["text"].endswith("The largest difference is −3.0 points [−5.0, −1.0], at b.")
+
+
+def test_with_enough_seeds_the_declared_comparison_gets_a_verdict(tmp_path):
+    """Seeds and queries vary; m0 loses six points where one is the margin, m0.5 one and a half."""
+    plan, store = make_sweep(
+        tmp_path / "store", seeds=(1, 2, 3, 4), shift=paper_like, noise=0.02, mono_ratios=(1.0, 0.9, 0.0)
+    )
+    write_report(plan, store, tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    found = {(row["arm"], row["task"]): row for row in report["verdicts"]["rows"]}
+    assert found[("m0", "macro")]["verdict"] == "degradation"
+    assert found[("m0.9", "macro")]["verdict"] == "no_degradation"
+    assert found[("m0", "macro")]["upper"] < -0.01 < found[("m0.9", "macro")]["lower"]
+    text = (tmp_path / "report" / "index.html").read_text()
+    assert "no degradation for 1 (m0.9); degradation for 1 (m0)" in text
+    assert "simultaneous bounds" in (tmp_path / "report" / "tables" / "verdict.md").read_text()
 
 
 def test_missing_and_failed_trials_are_shown(tmp_path):

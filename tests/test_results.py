@@ -36,7 +36,7 @@ def test_every_row_of_every_trial_is_there_under_its_arm_seed_and_group(made, re
     )
     assert len(results.scores) == expected
     assert set(pc.unique(results.scores["group"]).to_pylist()) == set().union(*plan.tasks.values())
-    untouched = results.scores.filter(pc.equal(results.scores["arm"], "xlmr untouched"))
+    untouched = results.scores.filter(pc.equal(results.scores["arm"], "untouched"))
     assert untouched["seed"].null_count == len(untouched) > 0
     assert [record.state for record in results.trials] == ["done"] * len(plan.trials)
 
@@ -161,7 +161,7 @@ def test_untouched_backbone_is_set_against_every_seed(made, results):
     one = next(
         row
         for row in rows
-        if row["arm"] == "xlmr untouched"
+        if row["arm"] == "untouched"
         and row["series"] == series_id("in_domain", "embedded-qa:test", "mono", "map")
     )
     assert one["difference"] == pytest.approx(-paper_like("embedded-qa:test", "mono", 1.0), abs=1e-9)
@@ -174,7 +174,7 @@ def test_a_mean_over_sets_is_given_only_where_all_sets_are_there(tmp_path):
     store.delete(f"scores/{trial.train_key}/{trial.scores['embedded-science']}.json")
     _, values = series_and_values(load_results(replan(plan, store), store))
     arms = {value["arm"] for value in values if value["series"] == "zero_shot/macro/beir/ndcg_at_10"}
-    assert arms == {"xlmr untouched"}
+    assert arms == {"untouched"}
 
 
 def test_blocks_hold_arms_that_differ_in_the_reference_axes_alone(tmp_path):
@@ -187,7 +187,7 @@ def test_blocks_hold_arms_that_differ_in_the_reference_axes_alone(tmp_path):
         "backbone embedded-labse, batch_size 32",
     ]
     assert blocks[3]["arms"] == ["m1 labse b32", "m0.5 labse b32", "m0 labse b32"]
-    assert blocks[3]["untouched"] == ["labse untouched"]
+    assert blocks[3]["untouched"] == ["untouched labse"]
 
 
 @pytest.mark.long
