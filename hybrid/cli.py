@@ -43,7 +43,13 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
     from hybrid.training_folder import train_in_folder
 
     config, provenance = read_config(arguments.config)
-    record = train_in_folder(config, provenance, arguments.out, arguments.data_root)
+    record = train_in_folder(
+        config,
+        provenance,
+        arguments.out,
+        arguments.data_root,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
     if record["already_finished"]:
         print(f"{arguments.out}: is finished; nothing to do.")
     else:
@@ -164,6 +170,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", type=Path, metavar="CONFIG.yaml", help="file with a section `train:`")
     train.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the model and its record"
+    )
+
+    train.add_argument(
+        "--checkpoint-seconds", type=float, default=60.0, metavar="S", help="time between checkpoints (60)"
     )
 
     evaluate = add("evaluate", _evaluate, "measure a model on tasks")

@@ -24,7 +24,12 @@ from hybrid.errors import BadInput
 
 
 def train_in_folder(
-    config: TrainConfig, provenance: dict[str, Any], folder: Path, data_root: Path | None
+    config: TrainConfig,
+    provenance: dict[str, Any],
+    folder: Path,
+    data_root: Path | None,
+    *,
+    checkpoint_seconds: float = 60.0,
 ) -> dict[str, Any]:
     """Train into `folder`, or go on where it was cut off, or find it finished; returns its record.
 
@@ -62,7 +67,14 @@ def train_in_folder(
             print(f"{progress}  ", end=end, file=sys.stderr, flush=True)
 
     checkpoint = folder / "checkpoint"
-    result = train(config, pairs, encoder, checkpoint=checkpoint, on_progress=show)
+    result = train(
+        config,
+        pairs,
+        encoder,
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+        on_progress=show,
+    )
     partial = folder / "model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     encoder.save(partial)
