@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 MILLION = """
-import resource, sys, time
+import sys, time
 import numpy as np
 from pathlib import Path
 from hybrid.search import Candidates, VectorFile, search
@@ -41,7 +41,8 @@ wanted = rng.integers(0, count, size=(queries, 1))
 start = time.perf_counter()
 found = search(unit(queries), candidates, wanted=wanted, top=100)
 seconds = time.perf_counter() - start
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, found.top.shape)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(seconds, int(peak.split()[1]) / 1024, found.top.shape)
 """
 
 
@@ -137,9 +138,7 @@ def against_beir(data_root: Path, documents: int) -> dict[str, Any]:
 
     task = load_task("scifact", data_root)
     corpus, queries = task.documents["en"], task.queries["en"]
-    kept = range(len(corpus))
-    if documents:
-        kept = np.linspace(0, len(corpus) - 1, documents).astype(int)
+    kept = np.linspace(0, len(corpus) - 1, documents or len(corpus)).astype(int).tolist()
     texts = Texts([corpus.ids[row] for row in kept], [corpus.texts[row] for row in kept])
     task = replace(task, documents={"en": texts})
     encoder = Encoder.load("minilm-l6")
@@ -193,7 +192,7 @@ def encoder_products(encoder: Any, queries: Any, documents: Any) -> float:
     token_ids = encoder.tokenize(list(queries), "query") + encoder.tokenize(list(documents), "passage")
     lengths = np.array([len(ids) for ids in token_ids], dtype=np.float64)
     attention = 4 * config.num_hidden_layers * config.hidden_size * float((lengths**2).sum())
-    return per_token * float(lengths.sum()) + attention
+    return float(per_token * lengths.sum() + attention)
 
 
 def against_sentence_transformers(data_root: Path, questions: int) -> dict[str, Any]:
