@@ -8,7 +8,7 @@ from random import Random
 from hybrid.embedded.beir_layout import Collection, vocabulary
 
 EVENTS = 280
-_LISTS = ("town", "person", "goods", "season")
+_NOT_EVENTS = ("glossary", "town", "person", "goods", "season")
 
 
 def make_history(seed: str, events: int = EVENTS) -> Collection:
@@ -17,10 +17,11 @@ def make_history(seed: str, events: int = EVENTS) -> Collection:
     words = vocabulary()["history"]
     towns, people = words["town"].split(), words["person"].split()
     goods, seasons = words["goods"].split("|"), words["season"].split("|")
-    templates = {kind: text.strip().split("\n") for kind, text in words.items() if kind not in _LISTS}
+    templates = {kind: text.strip().split("\n") for kind, text in words.items() if kind not in _NOT_EVENTS}
     chosen = rng.sample([(town, kind) for town in towns for kind in templates], events)
 
     entries: list[tuple[int, int, str]] = []  # (event, gain, text)
+    told: list[dict[str, str]] = []  # event -> what fills the slots of its texts
     for number, (town, kind) in enumerate(chosen):
         fields = {
             "town": town,
@@ -30,6 +31,7 @@ def make_history(seed: str, events: int = EVENTS) -> Collection:
             "year": str(rng.randrange(1180, 1640)),
             "n": str(rng.randrange(7, 300)),
         }
+        told.append(fields)
         entries.append((number, 2, templates[kind][rng.randrange(2)].format(**fields)))
         if rng.random() < 0.5:
             entries.append((number, 1, templates[kind][2 + rng.randrange(2)].format(**fields)))
@@ -41,7 +43,7 @@ def make_history(seed: str, events: int = EVENTS) -> Collection:
         collection.add_document(f"h{position:04d}", "", text)
         gains.setdefault(number, {})[f"h{position:04d}"] = gain
     for query in range(160):
-        town, kind = chosen[query]
-        text = templates[kind][4 + query % 2].format(town=town, goods=rng.choice(goods))
+        kind = chosen[query][1]
+        text = templates[kind][4 + query % 2].format(**told[query])
         collection.add_query("test" if query < 100 else "train", f"r{query:03d}", text, gains[query])
     return collection

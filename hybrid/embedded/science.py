@@ -59,7 +59,7 @@ def make_science(seed: str, documents: int = DOCUMENTS) -> Collection:
     for query, number in enumerate(range(160)):
         # A claim need not be true: what counts is whether a document tested it.
         direction = directions[number] if rng.random() < 0.7 else rng.choice(("down", "up", "none"))
-        chosen = [pair[int(rng.random() < 0.6)] for pair in experiments[number]]
+        chosen = [pair[int(rng.random() < 0.4)] for pair in experiments[number]]
         template = rng.choice(words[f"claim_{direction}"].strip().split("\n"))
         claim = template.format(treatment=chosen[0], outcome=chosen[1], population=chosen[2])
         split = "test" if query < 100 else "train"

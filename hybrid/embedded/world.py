@@ -8,7 +8,7 @@ from hybrid.embedded.history import make_history
 from hybrid.embedded.science import make_science
 from hybrid.embedded.words import LANGUAGES
 
-WORLD_VERSION = "1"
+WORLD_VERSION = "2"
 """Raised when the generated text changes; part of the cache path."""
 
 ARTICLES = 63
