@@ -14,6 +14,7 @@ from scipy import stats
 from sweeps.series import series_id
 
 LIMIT = 40
+_NOTHING = {"difference": 0.0, "lower": 0.0, "upper": 0.0}
 _ALLOWED = re.compile(r"[^A-Za-z0-9_.\- /]")
 
 
@@ -65,9 +66,12 @@ def arm_metrics(
     values: Iterable[Mapping[str, Any]],
     differences: Iterable[Mapping[str, Any]],
     arm: str,
+    *,
+    is_reference: bool = False,
 ) -> dict[str, float]:
     """Metric → value of one arm over its seeds: `n`; means; differences to the reference with bounds
-    (`…/delta_<measure>`, `…/ci_lo`, `…/ci_hi`); and of each mean `…/sd` and its 95% t interval."""
+    (`…/delta_<measure>`, `…/ci_lo`, `…/ci_hi`; 0 for the reference itself); of each mean `…/sd` and its 95%
+    t interval."""
     names = metric_names(series)
     own = {value["series"]: value for value in values if value["arm"] == arm}
     deltas = {one["series"]: one for one in differences if one["arm"] == arm}
@@ -77,7 +81,7 @@ def arm_metrics(
     for one in chosen:
         metrics[names[one["id"]]] = own[one["id"]]["mean"]
     for one in chosen:
-        delta = deltas.get(one["id"])
+        delta = _NOTHING if is_reference else deltas.get(one["id"])
         if delta and one["primary"] and not (one["task"] != "macro" and _macro(one) in own):
             path, _, measure = names[one["id"]].rpartition("/")
             name = f"{path}/delta_{measure}"

@@ -112,7 +112,9 @@ def arm_runs(plan: Plan, results: Results) -> Iterable[RunContent]:
             name=arm.alias,
             status=status,
             params=_params(plan, records[0].trial),
-            metrics=arm_metrics(series, values, differences, arm.alias),
+            metrics=arm_metrics(
+                series, values, differences, arm.alias, is_reference=arm.reference == arm.alias
+            ),
             tags=_tags(plan, arm.alias, arm.untouched)
             | {"reference": arm.reference or "", "seeds": ", ".join(str(r.trial.seed) for r in records)},
             artifacts={"summary.json": json.dumps(whole, indent=1).encode()},

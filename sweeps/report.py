@@ -89,6 +89,7 @@ def render_page(report: dict[str, Any], tables: Sequence[Table], figures: Sequen
         verdict_words=WORDS,
         held=held_note(report),
         unfinished=[trial for trial in report["trials"] if trial["state"] != "done"],
+        unrun=[trial["label"] for trial in report["trials"] if trial["state"] == "missing"],
         css=_template("report.css"),
         script=_template("report.js"),
     )

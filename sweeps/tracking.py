@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 KEY, CONTENT = "sweeps.key", "sweeps.content"  # tags: whose run it is; digest of what was written
 
 
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
+    "mlflow.note.content": "A view of a sweep's store, made again by `sweeps sync`. The store is the record.",
+}
+
+
 @dataclass
 class Projected:
     """What a projection did."""
@@ -202,7 +208,7 @@ def _experiment(client: "MlflowClient", name: str, uri: str, store: Store) -> st
     location = None  # a server decides
     if uri.startswith("sqlite:") and store.local is not None:
         location = (store.local / "mlartifacts" / hashlib.sha256(name.encode()).hexdigest()[:12]).as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
 
 
 def _known_runs(client: "MlflowClient", experiment: str) -> dict[str, "Run"]:

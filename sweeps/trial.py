@@ -255,6 +255,7 @@ def _evaluate(
         "task": task_name,
         "task_digest": task.digest,
         "seconds": seconds,
+        "documents": sum(len(texts) for texts in task.documents.values()),
         "synthetic": task.synthetic,
         "notes": list(task.notes),
         "evaluate": trial.evaluate.model_dump(mode="json"),

@@ -130,6 +130,7 @@ def test_from_nothing_gives_the_same_again(made, tmp_path):
 
 def test_failed_and_cut_off_trials_end_as_such_and_are_taken_up_again(tmp_path):
     plan, store = make_sweep(tmp_path, mono_ratios=(1.0,), seeds=(1, 2, 3))
+    arm = plan.trials[1].arm.alias
     kept = {}
     for trial, state in zip(plan.trials[1:], ("failed", "cut off", "done"), strict=True):
         name = f"scores/{trial.train_key}/{trial.scores['embedded-science']}.json"
@@ -140,17 +141,17 @@ def test_failed_and_cut_off_trials_end_as_such_and_are_taken_up_again(tmp_path):
             store.put_failure(trial.train_key, {"reason": "no space", "log": "Traceback"})
     first = project(replan(plan, store), store)
     runs = _runs(store, first.experiments[0])
-    assert [runs[f"m1 s{seed}"].info.status for seed in (1, 2, 3)] == ["FAILED", "KILLED", "FINISHED"]
-    assert runs["m1 s1"].data.tags["failure"] == "no space"
-    assert "beir/macro/ndcg_at_10" not in runs["m1 s1"].data.metrics
+    assert [runs[f"{arm} s{seed}"].info.status for seed in (1, 2, 3)] == ["FAILED", "KILLED", "FINISHED"]
+    assert runs[f"{arm} s1"].data.tags["failure"] == "no space"
+    assert "beir/macro/ndcg_at_10" not in runs[f"{arm} s1"].data.metrics
     for name, content in kept.items():
         store.put_bytes(name, content)
     store.clear_failure(plan.trials[1].train_key)
     second = project(replan(plan, store), store)
     after = _runs(store, second.experiments[0])
-    assert [after[f"m1 s{seed}"].info.status for seed in (1, 2, 3)] == ["FINISHED"] * 3
-    assert after["m1 s1"].info.run_id == runs["m1 s1"].info.run_id
-    assert "beir/macro/ndcg_at_10" in after["m1 s1"].data.metrics
+    assert [after[f"{arm} s{seed}"].info.status for seed in (1, 2, 3)] == ["FINISHED"] * 3
+    assert after[f"{arm} s1"].info.run_id == runs[f"{arm} s1"].info.run_id
+    assert "beir/macro/ndcg_at_10" in after[f"{arm} s1"].data.metrics
 
 
 def test_a_run_left_over_by_a_crash_is_completed_and_a_double_is_dropped(tmp_path):
@@ -161,11 +162,12 @@ def test_a_run_left_over_by_a_crash_is_completed_and_a_double_is_dropped(tmp_pat
     client = MlflowClient(tracking_uri=done.uri)
     key = plan.trials[1].train_key
     client.create_run(done.experiments[0], tags={"sweeps.key": key}, run_name="stray")
-    client.update_run(_runs(store, done.experiments[0])["m1 s1"].info.run_id, status="RUNNING")
+    label = plan.trials[1].label
+    client.update_run(_runs(store, done.experiments[0])[label].info.run_id, status="RUNNING")
     project(plan, store)
     runs = _runs(store, done.experiments[0])
-    assert set(runs) == {"untouched", "m1 s1"}
-    assert runs["m1 s1"].info.status == "FINISHED"
+    assert set(runs) == {"untouched", label}
+    assert runs[label].info.status == "FINISHED"
 
 
 def test_split_names_are_kept_where_they_are_needed(made):
