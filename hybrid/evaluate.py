@@ -24,18 +24,17 @@ from hybrid.score_table import ScoreRows, macro, summarise
 from hybrid.scores import MEASURES_OF_SETTING
 from hybrid.search import Candidates, VectorFile, Vectors, search
 
-__all__ = ["Progress", "evaluate", "macro", "summarise"]
+__all__ = ["Corpora", "Progress", "evaluate", "macro", "summarise"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of texts encoded so far, and in all."""
 
+Corpora = MutableMapping[str, NDArray[np.float32]]
+"""Vectors of whole corpora by what they were made from."""
+
 _TEXTS_AT_ONCE = 50_000
 _NUMBERS_IN_MEMORY = 2**28  # float32; documents' vectors beyond that go to a temporary file
 _LOOKED_AT = 10  # documents that `own_language_at_10` looks at
-
-
-Corpora = MutableMapping[str, NDArray[np.float32]]
-"""Vectors of whole corpora by what they were made from."""
 
 
 def evaluate(
@@ -50,6 +49,7 @@ def evaluate(
 
     A query counts in a setting if one of its relevant documents is a candidate there; in `beir`, as
     in BEIR, if it has any relevant document, and those that are no candidates count as not found.
+    `corpora` keeps documents' vectors for further tasks of the same weights over the same documents.
     Raises BadInput if no query counts, FloatingPointError if an embedding is not finite.
     """
     total = sum(len(texts) for texts in (*task.queries.values(), *task.documents.values()))
@@ -69,7 +69,8 @@ def evaluate(
 
     rows = ScoreRows(task.name)
     with tempfile.TemporaryDirectory(prefix="hybrid-") as folder:
-        vectors = _stack(list(encode(task.queries.values(), "query")), encoder.dim)  # (all queries, dim)
+        count = sum(map(len, task.queries.values()))
+        vectors = _stack(encode(task.queries.values(), "query"), count, encoder.dim)  # (all queries, dim)
         documents = encode(task.documents.values(), "passage")
         corpora = {} if corpora is None else corpora
         candidates = _candidates(task, config, documents, encoder.dim, Path(folder), corpora)
@@ -80,6 +81,8 @@ def evaluate(
             of_language = vectors[start : start + len(queries)][judged.rows]  # (Q, dim)
             _score(task, language, judged, of_language, candidates, str(encoder.device), rows)
             start += len(queries)
+    if progress is not None and done < total:
+        progress(total, total)  # documents that `corpora` had
     if not len(rows):
         raise BadInput(f"task {task.name!r}: no query has a relevant document among the candidates.")
     return rows.table()
@@ -173,7 +176,7 @@ def _candidates(
     if sum(sizes) * dim <= _NUMBERS_IN_MEMORY:
         key = _corpus_key(task, config)
         if key not in corpora:
-            corpora[key] = _stack(list(parts), dim)
+            corpora[key] = _stack(parts, sum(sizes), dim)
         vectors = corpora[key]
     else:
         vectors = VectorFile(folder / "documents.f32", dim)
@@ -192,8 +195,13 @@ def _corpus_key(task: Task, config: EvalConfig) -> str:
     return whole.hexdigest()
 
 
-def _stack(parts: list[NDArray[np.float32]], dim: int) -> NDArray[np.float32]:
-    return np.concatenate([np.empty((0, dim), dtype=np.float32), *parts])
+def _stack(parts: Iterable[NDArray[np.float32]], count: int, dim: int) -> NDArray[np.float32]:
+    stacked = np.empty((count, dim), dtype=np.float32)
+    start = 0
+    for part in parts:
+        stacked[start : start + len(part)] = part
+        start += len(part)
+    return stacked
 
 
 def _columns_of_judged(task: Task) -> dict[str, int]:
