@@ -63,7 +63,7 @@ def export_best(
     With `check` the written model is loaded and measured on its quickest task, and BadInput is raised if it
     does not give the recorded scores. `out` is replaced as a whole once everything in it is there.
     """
-    results = load_results(plan, store)
+    results = load_results(plan, store, every_measure=False)
     choice = choose(plan, results)
     trial = chosen_trial(plan, choice)
     if trial.train is None or trial.train_key is None:

@@ -27,7 +27,7 @@ def write_report(plan: Plan, store: Store, out: Path) -> Path:
 
     Nothing is shown that is not in report.json. Missing and failed trials are named, never filled in.
     """
-    report = report_numbers(plan, load_results(plan, store))
+    report = report_numbers(plan, load_results(plan, store, every_measure=False))
     tables = build_tables(report)
     figures = draw_figures(report)
     report["tables"] = [asdict(table) for table in tables]

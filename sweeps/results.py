@@ -1,12 +1,13 @@
 """What a sweep found: the scores in the store joined with the arm, seed and group they belong to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hybrid.scores import SCHEMA
 from sweeps.plan import Plan, Trial
@@ -18,6 +19,22 @@ RESULT_SCHEMA = pa.schema(
     + [field for field in SCHEMA if field.name != "task"]
 )
 """Columns of `Results.scores`: one row is one query's value. `seed` is null for an untouched backbone."""
+
+_KEYS = ("setting", "query_lang", "doc_lang", "measure")
+CELL_SCHEMA = pa.schema(
+    [("arm", pa.string()), ("seed", pa.int64()), ("task", pa.string()), ("group", pa.string())]
+    + [(name, pa.string()) for name in _KEYS]
+    + [("value", pa.float64()), ("queries", pa.int64())]
+)
+"""Columns of `Results.cells`: the mean over the queries of one language, or pair of them."""
+
+HEADLINE: dict[str, tuple[str, ...]] = {
+    "mono": ("map",),
+    "cross": ("map",),
+    "multi": ("map", "rank_distance"),
+    "beir": ("ndcg_at_10", "recall_at_100"),
+}
+"""Measures of each setting that get a column, a curve and a paired difference; the others get a table."""
 
 State = Literal["done", "failed", "cut off", "missing"]
 
@@ -61,9 +78,14 @@ class Results:
         return [row for row in found if group is None or row["group"] == group]
 
 
-def load_results(plan: Plan, store: Store) -> Results:
+def load_results(plan: Plan, store: Store, *, every_measure: bool = True) -> Results:
     """Read everything the store has of a sweep. Trials and tasks it lacks are absent from the tables
-    and marked in `trials`; a damaged score file counts as lacking and is named in `damaged`."""
+    and marked in `trials`; a damaged score file counts as lacking and is named in `damaged`.
+
+    Without `every_measure`, `scores` keeps the rows that differences are taken of: the headline measures
+    and those the sweep's guardrail and export name; a quarter of the memory. `cells` and `summary` have all.
+    """
+    named = {plan.sweep.guardrail.measure, plan.sweep.export.maximise}
     index = store.index()
     wanted = [
         (trial, task, key)
@@ -72,29 +94,35 @@ def load_results(plan: Plan, store: Store) -> Results:
         if key and trial.train_key and index.has_scores(trial.train_key, key)
     ]
 
-    def read(job: tuple[Trial, str, str]) -> tuple[pa.Table, dict[str, Any]] | Damaged:
+    def read(job: tuple[Trial, str, str]) -> tuple[pa.Table, pa.Table, dict[str, Any]] | Damaged:
         trial, _, key = job
         train_key = trial.train_key or ""
         try:
-            return store.scores(train_key, key), store.score_record(train_key, key) or {}
+            rows, record = store.scores(train_key, key), store.score_record(train_key, key) or {}
         except Damaged as damage:
             return damage
+        return (rows if every_measure else _kept(rows, named)), _cells(rows), record
 
     with ThreadPoolExecutor(8) as readers:
         read_back = list(readers.map(read, wanted))
         records = list(readers.map(lambda trial: _record(store, trial), plan.trials))
 
     tables: list[pa.Table] = []
+    parts: list[pa.Table] = []
     damaged: list[str] = []
     measured: dict[tuple[str, int | None], dict[str, Any]] = {}
     for (trial, task, _), found in zip(wanted, read_back, strict=True):
         if isinstance(found, Damaged):
             damaged.extend(found.mistakes)
             continue
-        measured.setdefault((trial.arm.alias, trial.seed), {})[task] = found[1]
-        tables += [_joined(found[0], trial, task, group) for group in plan.tasks.get(task, ())]
+        rows, cells_of_task, record = found
+        measured.setdefault((trial.arm.alias, trial.seed), {})[task] = record
+        for group in plan.tasks.get(task, ()):
+            tables.append(_joined(rows, trial, task, group))
+            parts.append(_joined(cells_of_task, trial, task, group))
     scores = pa.concat_tables(tables).unify_dictionaries() if tables else RESULT_SCHEMA.empty_table()
-    cells = _cells(scores)
+    cells = pa.concat_tables(parts) if parts else CELL_SCHEMA.empty_table()
+    cells = pa.table({name: _plain(cells[name]) for name in CELL_SCHEMA.names})
     trials = tuple(
         _trial_record(plan, trial, record, measured.get((trial.arm.alias, trial.seed), {}), index)
         for trial, record in zip(plan.trials, records, strict=True)
@@ -103,29 +131,31 @@ def load_results(plan: Plan, store: Store) -> Results:
 
 
 def _joined(table: pa.Table, trial: Trial, task: str, group: str) -> pa.Table:
+    """The table with arm, seed, task (as this sweep names it) and group in front."""
     rows = len(table)
     zeros = pa.array(np.zeros(rows, dtype=np.int32))
-
-    def constant(name: str) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(zeros, pa.array([name]))
-
-    given = {
-        "arm": constant(trial.arm.alias),
-        "seed": pa.nulls(rows, pa.int64())
-        if trial.seed is None
-        else pa.array(np.full(rows, trial.seed, dtype=np.int64)),
-        "task": constant(task),  # as this sweep names it
-        "group": constant(group),
+    seed = pa.nulls(rows, pa.int64()) if trial.seed is None else pa.array(np.full(rows, trial.seed))
+    given = {"arm": trial.arm.alias, "task": task, "group": group}
+    front: dict[str, pa.Array] = {
+        name: pa.DictionaryArray.from_arrays(zeros, pa.array([text])) for name, text in given.items()
     }
-    columns = [given[name] if name in given else table[name] for name in RESULT_SCHEMA.names]
-    return pa.table(columns, names=RESULT_SCHEMA.names)
+    front = {"arm": front["arm"], "seed": seed, "task": front["task"], "group": front["group"]}
+    rest = {name: table[name] for name in table.column_names if name not in ("train_key", "task")}
+    return pa.table({**front, **rest})
 
 
-def _cells(scores: pa.Table) -> pa.Table:
-    keys = ["arm", "seed", "task", "group", "setting", "query_lang", "doc_lang", "measure"]
-    table = scores.group_by(keys, use_threads=False).aggregate([("value", "mean"), ("value", "count")])
-    table = table.rename_columns([*keys, "value", "queries"])
-    return pa.table({name: _plain(table[name]) for name in table.column_names})
+def _kept(rows: pa.Table, named: Collection[str]) -> pa.Table:
+    """Rows of the headline measures of their setting, and of the measures `named`."""
+    keep = pc.is_in(rows["measure"], pa.array(list(named)))
+    for setting, measures in HEADLINE.items():
+        headline = pc.is_in(rows["measure"], pa.array(measures))
+        keep = pc.or_(keep, pc.and_(pc.equal(rows["setting"], setting), headline))
+    return rows.filter(keep)
+
+
+def _cells(rows: pa.Table) -> pa.Table:
+    table = rows.group_by(list(_KEYS), use_threads=False).aggregate([("value", "mean"), ("value", "count")])
+    return table.rename_columns([*_KEYS, "value", "queries"])
 
 
 def _macro(cells: pa.Table) -> pa.Table:

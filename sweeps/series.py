@@ -14,17 +14,9 @@ import pyarrow.compute as pc
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER, PRIMARY_MEASURE
 from sweeps.differences import Difference, paired_differences
 from sweeps.plan import Plan
-from sweeps.results import Results
+from sweeps.results import HEADLINE, Results
 
 LEVEL, DRAWS = 0.95, 2000
-HEADLINE: dict[str, tuple[str, ...]] = {
-    "mono": ("map",),
-    "cross": ("map",),
-    "multi": ("map", "rank_distance"),
-    "beir": ("ndcg_at_10", "recall_at_100"),
-}
-"""Measures of each setting that get a column, a curve and a paired difference; the others get a table."""
-
 SETTING_WORDS = {"mono": "monolingual", "cross": "cross-lingual", "multi": "multilingual", "beir": ""}
 REPORTED = ("in_domain", "zero_shot")
 

@@ -58,7 +58,7 @@ def project(plan: Plan, store: Store, uri: str | None = None, *, results: Result
     if it cannot be reached; the results are in the store all the same.
     """
     uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
-    results = results or load_results(plan, store)
+    results = results or load_results(plan, store, every_measure=False)
     done = Projected(uri)
     with _client(uri, store) as client:
         for name, runs in (
