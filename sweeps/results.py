@@ -1,6 +1,6 @@
 """What a sweep found: the scores in the store joined with the arm, seed and group they belong to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,9 +83,9 @@ def load_results(plan: Plan, store: Store, *, every_measure: bool = True) -> Res
     and marked in `trials`; a damaged score file counts as lacking and is named in `damaged`.
 
     Without `every_measure`, `scores` keeps the rows that differences are taken of: the headline measures
-    and those the sweep's guardrail and export name; a quarter of the memory. `cells` and `summary` have all.
+    and the guardrail's; a quarter of the memory. `cells` and `summary` have all.
     """
-    named = {plan.sweep.guardrail.measure, plan.sweep.export.maximise}
+    rail = plan.sweep.guardrail
     index = store.index()
     wanted = [
         (trial, task, key)
@@ -95,13 +95,15 @@ def load_results(plan: Plan, store: Store, *, every_measure: bool = True) -> Res
     ]
 
     def read(job: tuple[Trial, str, str]) -> tuple[pa.Table, pa.Table, dict[str, Any]] | Damaged:
-        trial, _, key = job
+        trial, task, key = job
         train_key = trial.train_key or ""
         try:
             rows, record = store.scores(train_key, key), store.score_record(train_key, key) or {}
         except Damaged as damage:
             return damage
-        return (rows if every_measure else _kept(rows, named)), _cells(rows), record
+        guarded = any(group.endswith(rail.group) for group in plan.tasks.get(task, ()))
+        kept = rows if every_measure else _kept(rows, rail.measure if guarded else None)
+        return kept, _cells(rows), record
 
     with ThreadPoolExecutor(8) as readers:
         read_back = list(readers.map(read, wanted))
@@ -144,9 +146,9 @@ def _joined(table: pa.Table, trial: Trial, task: str, group: str) -> pa.Table:
     return pa.table({**front, **rest})
 
 
-def _kept(rows: pa.Table, named: Collection[str]) -> pa.Table:
-    """Rows of the headline measures of their setting, and of the measures `named`."""
-    keep = pc.is_in(rows["measure"], pa.array(list(named)))
+def _kept(rows: pa.Table, measure: str | None) -> pa.Table:
+    """Rows of the headline measures of their setting, and of `measure` in every setting."""
+    keep = pc.equal(rows["measure"], measure or "")
     for setting, measures in HEADLINE.items():
         headline = pc.is_in(rows["measure"], pa.array(measures))
         keep = pc.or_(keep, pc.and_(pc.equal(rows["setting"], setting), headline))
