@@ -250,9 +250,15 @@ class Encoder:
 
 
 def _with_bfloat16_weights(transformer: nn.Module) -> nn.Module:
-    """A copy whose matrices are bfloat16 already, so that autocast need not convert them in every batch."""
-    converted = copy.deepcopy(transformer)
+    """The module with bfloat16 matrices, so that autocast need not convert them in every batch.
+
+    All else, such as the embeddings and the tokenizer, is shared with the original.
+    """
+    shared = [*transformer.parameters(), getattr(transformer, "processor", None)]
+    converted = copy.deepcopy(transformer, {id(part): part for part in shared if part is not None})
     for module in converted.modules():
         if isinstance(module, nn.Linear):
-            module.to(torch.bfloat16)
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                half = nn.Parameter(parameter.detach().to(torch.bfloat16), requires_grad=False)
+                setattr(module, name, half)
     return converted
