@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="turns of each side")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="one alone; by default all there are")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.data_root is None:
@@ -51,6 +52,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     pairs = load_pairs("xquad-r", Path(args.data_root))
     precisions = ["fp32"] + (["bf16"] if hardware_precision() == "bf16" else [])
+    precisions = [name for name in precisions if args.precision in (None, name)]
     found: dict[str, Any] = {
         "machine": {"processor": platform.processor() or platform.machine(), "threads": args.threads,
                     "load_before": os.getloadavg()[0], "torch": torch.__version__},
@@ -64,9 +66,10 @@ def main() -> None:
         )  # fmt: skip
         found[precision] = compare(config, pairs, args.rounds)
         print(json.dumps({precision: found[precision]}, indent=1), flush=True)
-    slowest = found["fp32"]["sentence_transformers"]["seconds"]
-    for precision in precisions:
-        found[precision]["times_faster_than_their_fp32"] = slowest / found[precision]["ours"]["seconds"]
+    if "fp32" in found:
+        slowest = found["fp32"]["sentence_transformers"]["seconds"]
+        for precision in precisions:
+            found[precision]["times_faster_than_their_fp32"] = slowest / found[precision]["ours"]["seconds"]
     found["machine"]["load_after"] = os.getloadavg()[0]
     print(json.dumps(found, indent=1))
     if args.out:
