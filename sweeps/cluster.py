@@ -56,6 +56,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     try:
         import ray
 
+        _read_settings_again()
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # the board says what is worth saying
         if ray.is_initialized():  # a caller's own; it is left as it is
             yield
@@ -85,6 +86,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        _read_settings_again()
 
 
 def auth_mode() -> dict[str, str]:
@@ -100,6 +102,17 @@ def check_cluster(trials: Sequence[Trial], store: Store, data_root: Path | None)
     mistakes = [*_check_resources(trials), *_check_nodes(store, data_root)]
     if mistakes:
         raise BadInput(mistakes)
+
+
+def _read_settings_again() -> None:
+    """Ray reads these once a process: here, too, where it was imported or used before."""
+    from ray import _raylet as raylet
+    from ray._private import ray_constants
+
+    compiled: Any = raylet
+    compiled.Config.initialize("")
+    compiled.AuthenticationTokenLoader.instance().reset_cache()
+    ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
 
 
 def _quiet() -> dict[str, Any]:

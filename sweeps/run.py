@@ -80,7 +80,7 @@ def run_sweep(
         with tracking if track else nullcontext():
             try:
                 if searching or len(plan.todo) > len(plan.failed):
-                    with _terminated_like_interrupted(), ray_cluster(address), _scratch() as folder:
+                    with ray_cluster(address), _terminated_like_interrupted(), _scratch() as folder:
                         overheads = _run(
                             sweep, store, data_root, budget, folder, max_concurrent,
                             changed=tracking.changed, say=say, out=out,
@@ -205,7 +205,8 @@ def _ended(
     elif not ran:
         code, message = DONE, f"nothing to run: {state}"
     else:
-        code, message = DONE, f"{state}; {ran} run in {duration(seconds)}"
+        code = DONE
+        message = f"{state}; {ran} run in {duration(seconds)}; next: sweeps report {plan.sweep.name}"
     overhead = sum(overheads) / len(overheads) if overheads else 0.0
     return Ended(code, ran, failed, overhead, seconds, message)
 

@@ -240,7 +240,7 @@ def _take_up(study: optuna.Study) -> list[dict[str, Any]]:
     """Arms tried so far. One that was running when its run was cut off is put in front of the queue."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params, skip_if_exists=True)
+        study.enqueue_trial(trial.params)
     waiting = [t.system_attrs.get("fixed_params") for t in study.get_trials(states=(TrialState.WAITING,))]
     tried: list[dict[str, Any]] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):

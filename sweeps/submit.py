@@ -85,10 +85,16 @@ def submit_sweep(
 
 def _client(address: str) -> "JobSubmissionClient":
     os.environ.update(auth_mode())
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     try:
         return JobSubmissionClient(address)
+    except AuthenticationError as error:
+        raise BadInput(
+            f"address {address!r}: the cluster wants another token; put its own into ~/.ray/auth_token, "
+            "or its path into RAY_AUTH_TOKEN_PATH (`ray get-auth-token` on the head prints it)"
+        ) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise BadInput(

@@ -164,7 +164,7 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tmp_path: Path) -> 
         failure = plan.failures[trial.train_key or ""]
         assert "loss" in failure["reason"]
         assert "Traceback" in failure["log"]
-        assert failure["attempts"] == 3
+        assert failure["attempts"] == 1  # it would diverge again
     code, ended, log = run(store, spec, data_root)  # left alone
     assert (code, ended["ran"]) == (1, 0), log
     assert [plan.failures[t.train_key or ""] for t in plan.failed] == [

@@ -22,12 +22,17 @@ from sweeps.store import Store
 from sweeps.submit import submit_sweep
 
 
-@pytest.fixture
-def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the dashboard of a head on this machine that takes a token, and no other machine's calls."""
-    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYBRID_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # a process reads its token once
+        patch.delenv("RAY_AUTH_MODE", raising=False)
+        yield from start_head()
+
+
+def start_head() -> Iterator[str]:
     ports = {name: str(free_port()) for name in ("port", "dashboard-port", "dashboard-agent-listen-port")}
     environment = {
         **os.environ,
