@@ -244,7 +244,8 @@ def _take_up(study: optuna.Study) -> list[dict[str, Any]]:
     waiting = [t.system_attrs.get("fixed_params") for t in study.get_trials(states=(TrialState.WAITING,))]
     tried: list[dict[str, Any]] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
-        if trial.params not in tried and trial.params not in waiting:
+        done = trial.state == TrialState.COMPLETE or trial.params not in waiting
+        if done and trial.params not in tried:
             tried.append(trial.params)
     return tried
 

@@ -79,7 +79,10 @@ def submit_sweep(
     stop = f"RAY_AUTH_MODE=token ray job stop {job} --address {address}"
     print(f"submitted {job}; it goes on when this stops following it; to stop it: {stop}", file=sys.stderr)
     if follow:
-        asyncio.run(_follow(client, job))
+        try:
+            asyncio.run(_follow(client, job))
+        except KeyboardInterrupt:
+            print("no longer followed; the job goes on", file=sys.stderr)
     return Submitted(address, job, megabytes, _state(client, job))
 
 

@@ -72,7 +72,7 @@ def test_no_arm_is_proposed_twice(tmp_path: Path) -> None:
 
 
 def test_an_arm_cut_off_is_taken_up_again(tmp_path: Path) -> None:
-    space = {"mono_ratio": CategoricalDistribution([1.0, 0.5])}
+    space = {"mono_ratio": FloatDistribution(0.0, 1.0)}
     study = _open_study(tmp_path / "optuna.db", "a")
     study.tell(study.ask(fixed_distributions=space), [0.1, 0.2])
     cut_off = study.ask(fixed_distributions=space)
