@@ -1,9 +1,10 @@
 """What a command prints with --json: one object on standard output, everything else on standard error."""
 
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +23,7 @@ def answer_channel(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     def answer(value: dict[str, Any]) -> None:
         with os.fdopen(os.dup(real), "w", encoding="utf-8") as out:
-            out.write(json.dumps(value, ensure_ascii=False) + "\n")
+            out.write(json.dumps(finite(value), ensure_ascii=False) + "\n")
 
     try:
         yield answer
@@ -30,3 +31,12 @@ def answer_channel(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
         sys.stdout = python_stdout
         os.dup2(real, 1)
         os.close(real)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN: what is not a finite number becomes null, and any sequence a list."""
+    if isinstance(value, Mapping):
+        return {key: finite(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -49,7 +49,10 @@ class TrainConfig(_Strict):
 
 
 class EvalConfig(_Strict):
-    """Everything besides the weights and the task's bytes that decides scores. Lengths None: as the model ships them."""
+    """Everything beside the weights and the task's bytes that decides scores.
+
+    Lengths are in tokens; None: as the model ships them.
+    """
 
     max_query_length: int | None = Field(default=None, ge=4)
     max_document_length: int | None = Field(default=None, ge=4)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 
-class BadInput(Exception):
+class BadInput(Exception):  # noqa: N818 - it reads as what it is where it is raised
     """Everything wrong with one input, each mistake one sentence that says where and how to fix it.
 
     Command lines print the mistakes, one a line, and exit with 2; a traceback is never shown for it.

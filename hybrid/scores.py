@@ -33,7 +33,7 @@ MEASURES_OF_SETTING: dict[str, tuple[str, ...]] = {
 }
 
 PRIMARY_MEASURE: dict[str, str] = {"mono": "map", "cross": "map", "multi": "map", "beir": "ndcg_at_10"}
-"""The measure of a setting that tables show first and that choosing uses (the paper's mAP; BEIR's nDCG@10)."""
+"""The measure of a setting that tables show first and choosing uses: the paper's mAP, BEIR's nDCG@10."""
 
 _name = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(

@@ -4,15 +4,12 @@ Exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit of the sweep wa
 """
 
 import argparse
-import json
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from hybrid.answer import answer_channel
 from hybrid.errors import BadInput
 from sweeps import commands
 from sweeps.commands import BAD_INPUT, DONE, INTERRUPTED, Answer
@@ -23,7 +20,7 @@ Command = Callable[[argparse.Namespace], Answer]
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
-    with _answer_channel(arguments.json) as answer:
+    with answer_channel(arguments.json) as answer:
         try:
             code, value = command(arguments)
         except BadInput as error:
@@ -42,40 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE
         answer(value)
     return code
-
-
-@contextmanager
-def _answer_channel(as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What hands over the answer. With --json it alone reaches standard output, the rest standard error."""
-    if not as_json:
-        yield lambda _: None
-        sys.stdout.flush()
-        return
-    sys.stdout.flush()
-    real = os.fdopen(
-        os.dup(1), "w", encoding="utf-8"
-    )  # libraries and child processes print to the descriptor itself
-    os.dup2(2, 1)
-    python_stdout, sys.stdout = sys.stdout, sys.stderr
-
-    def answer(value: dict[str, Any]) -> None:
-        print(json.dumps(_finite(value), ensure_ascii=False), file=real, flush=True)
-
-    try:
-        yield answer
-    finally:
-        sys.stdout = python_stdout
-        os.dup2(real.fileno(), 1)
-        real.close()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: what is not a finite number is null."""
-    if isinstance(value, dict):
-        return {key: _finite(inside) for key, inside in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inside) for inside in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parser() -> argparse.ArgumentParser:

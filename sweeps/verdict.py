@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from hybrid.answer import finite
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES
 from sweeps.degradation import Comparison, Verdict, compare
@@ -105,7 +105,7 @@ def judge_sweep(table: pa.Table | Scores, sweep: Sweep) -> Comparison:
 def verdict_json(comparison: Comparison) -> dict[str, Any]:
     """What `--json` prints: `verdicts`, `method`, `notes`. Values that are not known are null."""
     return {
-        "verdicts": [_plain(asdict(v)) for v in comparison.verdicts],
+        "verdicts": [finite(asdict(v)) for v in comparison.verdicts],
         "method": comparison.method,
         "notes": list(comparison.notes),
     }
@@ -152,12 +152,3 @@ def _points(v: Verdict, value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:+.1f}" if v.measure in LOWER_IS_BETTER else f"{100 * value:+.2f}"
-
-
-def _plain(value: Any) -> Any:
-    """The same with lists for tuples and null for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
