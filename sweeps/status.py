@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.lease import holder
 from sweeps.plan import Plan, Trial
 from sweeps.store import Store
 
 _WRITE_SECONDS = 5.0
+_DRAW_SECONDS = 0.25
 _SHOWN = 12  # rows of the live table
 
 
@@ -44,7 +46,7 @@ class Board:
         self._store, self._name = store, name
         self._rows = [_Row(trial, cost) for trial, cost in zip(trials, costs, strict=True)]
         self._start = time.monotonic()
-        self._written = float("-inf")
+        self._written = self._drawn = float("-inf")
         self._console = Console(file=out or sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
@@ -99,17 +101,18 @@ class Board:
 
     def refresh(self) -> None:
         self._write()
-        if self._console.is_terminal:
+        if self._console.is_terminal and time.monotonic() - self._drawn > _DRAW_SECONDS:
+            self._drawn = time.monotonic()
             self._live.update(self._table(), refresh=True)
 
     def _left(self) -> str:
         left = self.seconds_left
         return f", {duration(left)} to go" if left else ""
 
-    def _table(self) -> Table:
+    def _table(self) -> Group:
         counts = self.counts
         title = ", ".join(f"{counts[state]} {state}" for state in ("done", "running", "waiting", "failed"))
-        table = Table(title=f"{self._name}: {title}{self._left()}", title_justify="left", box=None)
+        table = Table(box=None)
         running = [row for row in self._rows if row.state == "running"][:_SHOWN]
         axes = varying_axes([row.trial for row in self._rows])
         for heading in (*axes, "seed", "doing", "share", "time"):
@@ -119,7 +122,7 @@ class Board:
             seconds = duration(time.monotonic() - row.started)
             seed = "untouched" if row.trial.seed is None else str(row.trial.seed)
             table.add_row(*values, seed, row.doing, f"{row.share:.0%}", seconds)
-        return table
+        return Group(Text(f"{self._name}: {title}{self._left()}", style="bold"), table)
 
     def _write(self, force: bool = False) -> None:
         if not force and time.monotonic() - self._written < _WRITE_SECONDS:
