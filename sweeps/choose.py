@@ -11,6 +11,7 @@ from hybrid.scores import LOWER_IS_BETTER, MEASURES
 from sweeps.differences import KIND, Difference, paired_differences
 from sweeps.plan import Arm, Plan, Trial
 from sweeps.results import Results
+from sweeps.tables import points
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _rule(plan: Plan) -> str:
     tasks = ", ".join(getattr(on, rail.group))
     return (
         f"{text}, among the arms whose {MEASURES[rail.measure]} on {tasks} is shown not to be worse than "
-        f"their reference arm's by {100 * rail.margin:g} points or more (one-sided bound at level "
+        f"their reference arm's by {points(rail.margin)} or more (one-sided bound at level "
         f"{rail.level:g}, {KIND}). The seed with the median score stands for the arm."
     )
 

@@ -103,6 +103,7 @@ def _curves(report: Mapping[str, Any]) -> list[Panel]:
         panel.axes.set_xlabel("mono_ratio  (1 = monolingual batches only)")
         panel.axes.set_ylabel("ranks, lower is better" if series["better"] == "lower" else "points")
         panel.axes.invert_xaxis()
+        _widen(panel.axes, 2.0 if series["points"] else 5.0)
         _legend(panel)
         drawn.append(panel)
     return drawn
@@ -157,6 +158,14 @@ def _curve(
             low, high = one["lower"] * scale, one["upper"] * scale
             text += f", {one['difference'] * scale:+.1f} [{low:+.1f}, {high:+.1f}]"
         _hover(panel, x, y, text)
+
+
+def _widen(axes: Axes, span: float) -> None:
+    """Show at least `span` on the value axis, so that noise does not look like an effect."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - span / 2, middle + span / 2)
 
 
 def _untouched_lines(

@@ -9,6 +9,7 @@ from hybrid.scores import MEASURES
 from sweeps.degradation import DEGRADATION, INCONCLUSIVE, MACRO, NO_DEGRADATION, REFUSED, Verdict, compare
 from sweeps.plan import Plan
 from sweeps.results import Results
+from sweeps.tables import points
 
 FEWEST_SEEDS = 3
 """With two seeds one degree of freedom makes bounds of tens of points, or luck makes them narrow."""
@@ -86,6 +87,6 @@ def _sentence(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
             parts.append(f"{word} for {len(arms)}{named}")
     sets = ", ".join(plan.sweep.evaluate.groups[rail.group])
     return (
-        f"At a margin of {100 * rail.margin:g} points of {MEASURES[rail.measure]} on {sets}, declared before "
-        f"the run: of {len(rows)} arms against their reference, {'; '.join(parts)}."
+        f"At a margin of {points(rail.margin)} of {MEASURES[rail.measure]} on {sets}, declared before "
+        f"the run: of {len(rows)} arm{'s' * (len(rows) != 1)} against the reference, {'; '.join(parts)}."
     )

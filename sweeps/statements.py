@@ -35,14 +35,15 @@ def _statement(series: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
     largest = max((*above, *below), key=lambda row: abs(row["difference"]), default=None)
     if largest is None:
         kind = "absent"
-        which = "the one arm" if len(rows) == 1 else f"all {len(rows)} arms"
-        text = f"no difference to the reference is seen: the intervals of {which} hold zero."
+        which = "its interval holds" if len(rows) == 1 else f"the intervals of all {len(rows)} arms hold"
+        text = f"no difference to the reference is seen: {which} zero."
     else:
         kind = "mixed" if better and worse else "better" if better else "worse"
         parts = [f"{len(arms)} {word}" for arms, word in ((worse, "worse"), (better, "better")) if arms] + (
             [f"{around} not distinguishable from it"] if around else []
         )
-        text = f"of {len(rows)} arms against their reference, {_listed(parts)}. {_largest(series, largest)}"
+        of = "of 1 arm against its" if len(rows) == 1 else f"of {len(rows)} arms against their"
+        text = f"{of} reference, {_listed(parts)}. {_largest(series, largest)}"
     return {
         "series": series["id"],
         "title": series["title"],

@@ -57,6 +57,12 @@ def number(value: float, decimals: int, *, signed: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def points(fraction: float) -> str:
+    """A fraction in words: 0.01 is "1 point"."""
+    text = f"{100 * fraction:g}"
+    return f"{text} point" if text == "1" else f"{text} points"
+
+
 def markdown(table: Table) -> str:
     """The table in GitHub's Markdown, its notes below it."""
     head = _with_block(table, "", list(table.columns))
