@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["torch", "transformers", "sentence_transformers", "ray", "mlflow", "matplotlib", "datasets", "optuna"]
+HEAVY = "torch transformers sentence_transformers ray mlflow matplotlib datasets optuna".split()
 
 
 def imported(path: Path) -> set[str]:
