@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "transformers", "sentence_transformers", "datasets", "ray", "optuna", "mlflow", "matplotlib")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "datasets",
+    "ray",
+    "optuna",
+    "mlflow",
+    "matplotlib",
+)
 
 
 def imported(path: Path) -> set[str]:
