@@ -157,14 +157,14 @@ def _check_nodes(store: Store, data_root: Path | None) -> list[str]:
     store.put_bytes(f"{folder}/driver", b"probe")
     probe = ray.remote(num_cpus=0)(_probe)
     try:
-        asked = {
-            node["NodeManagerAddress"]: probe.options(
+        asked = [
+            probe.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ).remote(store, f"{folder}/driver", f"{folder}/{node['NodeID']}", data_root)
             for node in nodes
-        }
+        ]
         mistakes = []
-        for (host, answer), node in zip(asked.items(), nodes, strict=True):
+        for answer, node in zip(asked, nodes, strict=True):
             try:
                 mistake = ray.get(answer, timeout=_PROBE_SECONDS)
             except ray.exceptions.RayError as error:
@@ -172,7 +172,7 @@ def _check_nodes(store: Store, data_root: Path | None) -> list[str]:
             if mistake is None and not store.exists(f"{folder}/{node['NodeID']}"):
                 mistake = f"wrote to another store than this machine's {store}"
             if mistake:
-                mistakes.append(f"node {host}: {mistake}")
+                mistakes.append(f"node {node['NodeManagerAddress']}: {mistake}")
         return mistakes
     finally:
         store.delete(folder)

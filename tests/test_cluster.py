@@ -125,3 +125,38 @@ def test_a_local_cluster_listens_on_the_loopback_address_alone(tmp_path: Path) -
     assert set(listening) <= loopback, done.stdout
     assert "ours []" in done.stdout
     assert not (tmp_path / ".ray").exists()
+
+
+@pytest.mark.long
+def test_every_node_is_asked_before_the_first_trial(tmp_path: Path) -> None:
+    """Two nodes: what the larger one lacks, and what each does not see, in one sentence each."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
+        "from ray.cluster_utils import Cluster\n"
+        "from trivial_trials import trivial_trials\n"
+        "from hybrid.errors import BadInput\n"
+        "from sweeps.cluster import check_cluster, ray_cluster\n"
+        "from sweeps.store import Store\n"
+        "small = {'object_store_memory': 10**8}\n"
+        "nodes = Cluster(True, head_node_args={'num_cpus': 1, 'include_dashboard': False, **small})\n"
+        "nodes.add_node(num_cpus=2, num_gpus=1, **small)\n"
+        f"store = Store({str(tmp_path / 'store')!r})\n"
+        "with ray_cluster(nodes.address):\n"
+        "    check_cluster(trivial_trials(2, gpus=1.0), store, None)\n"
+        "    assert store.list() == []\n"
+        "    try:\n"
+        "        check_cluster(trivial_trials(1, gpus=2.0), store, Path('/nowhere'))\n"
+        "    except BadInput as error:\n"
+        "        print(error)\n"
+        "nodes.shutdown()\n"
+    )
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    resources, *nodes = done.stdout.splitlines()
+    assert "asks for 2 GPUs, and no machine of the cluster has more than 1" in resources
+    assert len(nodes) == 2
+    assert all(line.endswith("there is no data root /nowhere") for line in nodes)
