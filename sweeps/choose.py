@@ -210,8 +210,8 @@ def _statement(plan: Plan, candidates: list[Candidate]) -> str:
     below = sum(c.reason == "below the margin" for c in ahead)
     text = f"{winner.arm} is chosen: {winner.reason}."
     if ahead:
-        text += (
-            f" {len(ahead)} of {len(candidates)} arms score better in-domain and are out: {below} undercut "
-            f"the margin, {len(ahead) - below} are not shown to be within it."
-        )
+        reasons = [f"{below} undercut the margin"] if below else []
+        reasons += [f"{len(ahead) - below} are not shown to be within it"] if below < len(ahead) else []
+        text += f" Of {len(candidates)} arms {len(ahead)} score better in-domain and are out: "
+        text += f"{' and '.join(reasons)}."
     return text

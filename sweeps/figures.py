@@ -1,79 +1,22 @@
-"""The report's figures: small panels that fit a phone, drawn from the report's numbers alone.
+"""The report's figures: small panels that fit a phone, drawn from the report's numbers alone."""
 
-Drawn dark on white for files; in the page, text, grid and background take the page's own colours, so that
-one drawing serves light and dark.
-"""
-
-import io
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from sweeps.drawing import STYLE, TEXT, Drawn, Panel, finish, hover, new_panel
 from sweeps.series import series_id
 
-_TEXT, _GRID, _PAPER = "#1c1c1c", "#dddddd", "#ffffff"
 _COLOURS = ("#2f86c9", "#d9822b", "#2a9d6f", "#b85fb0", "#c0504d", "#8a7a2f", "#5b6ee1", "#7f7f7f")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_STYLE: Any = {
-    "figure.dpi": 72,  # pixels are points, as in SVG
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _TEXT,
-    "axes.labelcolor": _TEXT,
-    "axes.grid": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "text.color": _TEXT,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "figure.facecolor": _PAPER,
-    "axes.facecolor": "none",
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
-
-
-@dataclass
-class Panel:
-    """A figure while it is drawn: what a pointer is shown over its points stands beside it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-    axes: Axes
-    hover: list[tuple[float, float, str]] = field(default_factory=list)  # x, y, text
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One figure as page fragment, as SVG file and as PDF file."""
-
-    name: str
-    title: str
-    caption: str
-    inline: str
-    svg: bytes
-    pdf: bytes
 
 
 def draw_figures(report: Mapping[str, Any]) -> list[Drawn]:
     """Curves against mono_ratio, differences with intervals, and the Pareto front; those the data allow."""
-    with mpl.rc_context(_STYLE):
-        return [_finish(panel) for panel in _panels(report)]
+    with mpl.rc_context(STYLE):
+        return [finish(panel) for panel in _panels(report)]
 
 
 def _panels(report: Mapping[str, Any]) -> list[Panel]:
@@ -90,12 +33,10 @@ def _curves(report: Mapping[str, Any]) -> list[Panel]:
             continue
         values = {value["arm"]: value for value in report["values"] if value["series"] == series["id"]}
         caption = (
-            "Line: mean over seeds; dots: single seeds; bars: 95% interval of the paired difference to the "
+            "Line: mean over seeds; dots: single seeds; dashed: untouched backbone; bars: 95% interval of "
+            f"the paired difference to the reference arm, placed on the curve ({report['interval']['kind']})."
         )
-        caption += (
-            f"reference arm, placed on the curve ({report['interval']['kind']}); dashed: untouched backbone."
-        )
-        panel = _panel("curve", series["id"], series["title"], caption)
+        panel = new_panel("curve", series["id"], series["title"], caption)
         scale = 100 if series["points"] else 1
         for at, block in enumerate(report["blocks"]):
             _curve(panel, report, block, at, values, series, scale)
@@ -157,7 +98,7 @@ def _curve(
             )
             low, high = one["lower"] * scale, one["upper"] * scale
             text += f", {one['difference'] * scale:+.1f} [{low:+.1f}, {high:+.1f}]"
-        _hover(panel, x, y, text)
+        hover(panel, x, y, text)
 
 
 def _widen(axes: Axes, span: float) -> None:
@@ -176,9 +117,9 @@ def _untouched_lines(
         if not arm["untouched"] or arm["alias"] not in values:
             continue
         y = values[arm["alias"]]["mean"] * scale
-        colour = _COLOURS[backbones.index(arm["backbone"]) % len(_COLOURS)] if len(backbones) > 1 else _TEXT
+        colour = _COLOURS[backbones.index(arm["backbone"]) % len(_COLOURS)] if len(backbones) > 1 else TEXT
         panel.axes.axhline(y, color=colour, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.8)
-        _hover(panel, 0.5, y, f"{arm['alias']}: {y:.1f}")
+        hover(panel, 0.5, y, f"{arm['alias']}: {y:.1f}")
 
 
 def _forests(report: Mapping[str, Any]) -> list[Panel]:
@@ -201,7 +142,7 @@ def _forests(report: Mapping[str, Any]) -> list[Panel]:
         caption = (
             f"95% intervals, {report['interval']['kind']}. Dotted: the guardrail's margin, where it applies."
         )
-        panel = _panel(
+        panel = new_panel(
             "difference", series["id"], series["title"], caption, height=max(1.6, 0.21 * len(rows) + 1.1)
         )
         for y, (block, one) in enumerate(rows):
@@ -209,13 +150,13 @@ def _forests(report: Mapping[str, Any]) -> list[Panel]:
             ends = [one["lower"] * scale, one["upper"] * scale]
             panel.axes.plot(ends, [y, y], color=colour, linewidth=1.4)
             panel.axes.plot([one["difference"] * scale], [y], marker=marker, markersize=4.5, color=colour)
-            _hover(
+            hover(
                 panel, one["difference"] * scale, y,
                 f"{one['arm']}: {one['difference'] * scale:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}]",
             )  # fmt: skip
-        panel.axes.axvline(0, color=_TEXT, linewidth=0.9)
+        panel.axes.axvline(0, color=TEXT, linewidth=0.9)
         if (series["group"], series["measure"]) == (rail["group"], rail["measure"]):
-            panel.axes.axvline(-rail["margin"] * scale, color=_TEXT, linewidth=0.9, linestyle=(0, (2, 2)))
+            panel.axes.axvline(-rail["margin"] * scale, color=TEXT, linewidth=0.9, linestyle=(0, (2, 2)))
         panel.axes.set_yticks(range(len(rows)), [one["arm"] for _, one in rows])
         panel.axes.invert_yaxis()
         panel.axes.grid(visible=False, axis="y")
@@ -244,10 +185,10 @@ def _pareto(report: Mapping[str, Any]) -> list[Panel]:
     arms = {arm["alias"]: arm for arm in report["arms"]}
     caption = "Up and right is better. Labels: " + " / ".join(report["blocks"][0]["row_axes"] or ["arm"])
     caption += ", where there is room. Line: the front of seed means; no arm beats those on it in both."
-    panel = _panel("pareto", "", "In-domain against zero-shot", caption, width=6.6, height=4.4)
+    panel = new_panel("pareto", "", "In-domain against zero-shot", caption, width=6.6, height=4.4)
     front = sorted((p["zero_shot"] * 100, p["in_domain"] * 100) for p in points.values() if p["front"])
     panel.axes.step(
-        [x for x, _ in front], [y for _, y in front], where="pre", color=_TEXT, linewidth=0.8, alpha=0.6
+        [x for x, _ in front], [y for _, y in front], where="pre", color=TEXT, linewidth=0.8, alpha=0.6
     )
     labels: list[tuple[bool, float, float, str]] = []
     for at, block in enumerate(report["blocks"]):
@@ -261,11 +202,11 @@ def _pareto(report: Mapping[str, Any]) -> list[Panel]:
             label = "/".join(_short(arms[alias]["axes"][axis]) for axis in block["row_axes"] if not untouched)
             labels.append((not points[alias]["front"], x, y, label or alias))
             panel.axes.plot(
-                [x], [y], linestyle="none", markersize=6, color=_TEXT if untouched else colour,
+                [x], [y], linestyle="none", markersize=6, color=TEXT if untouched else colour,
                 marker="x" if untouched else marker, label=None if untouched else title,
             )  # fmt: skip
             title = title if untouched else None  # named once
-            _hover(panel, x, y, f"{alias}: zero-shot {x:.1f}, in-domain {y:.1f}")
+            hover(panel, x, y, f"{alias}: zero-shot {x:.1f}, in-domain {y:.1f}")
     _place_labels(panel, labels)
     panel.axes.set_xlabel("zero-shot, mean of primary measures (points)")
     panel.axes.set_ylabel("in-domain, mean of primary measures (points)")
@@ -284,16 +225,6 @@ def _place_labels(panel: Panel, labels: list[tuple[bool, float, float, str]]) ->
             continue
         taken.append((left, left + width, middle))
         panel.axes.annotate(text, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7.5)
-
-
-def _panel(
-    kind: str, series: str, title: str, caption: str, *, width: float = 4.0, height: float = 3.1
-) -> Panel:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    name = re.sub(r"[^a-z0-9]+", "-", f"{kind}-{series}".lower()).strip("-")
-    return Panel(name, title, caption, figure, axes)
 
 
 def _look(report: Mapping[str, Any], block: Mapping[str, Any], at: int) -> tuple[str, str]:
@@ -325,45 +256,3 @@ def _legend(panel: Panel) -> None:
         panel.figure.legend(
             handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 24 else 2
         )
-
-
-def _hover(panel: Panel, x: float, y: float, text: str) -> None:
-    """What the page shows when the pointer rests on a point."""
-    panel.hover.append((x, y, text))
-
-
-def _finish(panel: Panel) -> Drawn:
-    panel.figure.draw_without_rendering()
-    panel.figure.set_layout_engine("none")  # it is laid out
-    svg, pdf = io.StringIO(), io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": panel.name}):
-        panel.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    panel.figure.savefig(
-        pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
-    )
-    drawn = svg.getvalue()
-    return Drawn(
-        panel.name, panel.title, panel.caption, _inline(panel, drawn), drawn.encode(), pdf.getvalue()
-    )
-
-
-def _inline(panel: Panel, drawn: str) -> str:
-    """The <svg> element for the page: ids made unique, colours left to the page, hover texts put in."""
-    head, body = drawn[drawn.index("<svg") :].split(">", 1)
-    svg = re.sub(r' (width|height)="[^"]*"', "", head) + ' role="img">' + body
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{panel.name}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{panel.name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{panel.name}-\1)", svg)
-    for colour, own in ((_TEXT, "currentColor"), (_GRID, "var(--grid)"), (_PAPER, "none")):
-        svg = svg.replace(colour, own)
-    height = panel.figure.get_figheight() * 72
-    targets = []
-    for x, y, text in panel.hover:
-        across, up = panel.axes.transData.transform((x, y))
-        at = f'cx="{across:.1f}" cy="{height - up:.1f}" r="6"'
-        targets.append(f'<circle {at} class="hover"><title>{_xml(text)}</title></circle>')
-    return svg.replace("</svg>", "".join(targets) + "</svg>")
-
-
-def _xml(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -12,7 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from sweeps.figures import Drawn, draw_figures
+from sweeps.drawing import Drawn
+from sweeps.figures import draw_figures
 from sweeps.plan import Plan
 from sweeps.report_numbers import report_numbers
 from sweeps.report_tables import build_tables, held_note
