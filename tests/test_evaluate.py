@@ -309,6 +309,7 @@ def test_equal_to_sentence_transformers_own_evaluator():
 
 @pytest.mark.real_data
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("name", "ndcg", "recall"), [("scifact", 0.64508, 0.925), ("climate-fever-pool", 0.36806, 0.82581)]
 )
