@@ -26,6 +26,7 @@ _KNOCK_SECONDS = 10.0
 _ANYWHERE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops the sweep at once: the store has what is finished
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own record is not used

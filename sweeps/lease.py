@@ -68,7 +68,7 @@ class Lease:
             "host": socket.gethostname(),
             "boot": _boot(),
             "pid": os.getpid(),
-            "process_started": _process_started(os.getpid()),
+            "process_started": process_started(os.getpid()),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
             "renewed": time.time(),
         }
@@ -81,7 +81,7 @@ def holder(store: Store, sweep_name: str) -> dict[str, Any] | None:
     if lease is None:
         return None
     if lease["host"] == socket.gethostname() and lease["boot"] == _boot():
-        started = _process_started(lease["pid"])
+        started = process_started(lease["pid"])
         return lease if started is not None and started == lease["process_started"] else None
     return lease if time.time() - lease["renewed"] < EXPIRE_SECONDS else None
 
@@ -107,7 +107,7 @@ def _boot() -> str:
         return ""
 
 
-def _process_started(pid: int) -> str | None:
+def process_started(pid: int) -> str | None:
     """When a process of this machine started, in its own words; None if it is not alive."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

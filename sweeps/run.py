@@ -5,6 +5,8 @@ Done trials are skipped, cut-off ones go on from their checkpoint, failed ones w
 that the same command again is the whole of resuming.
 """
 
+import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -13,13 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from types import FrameType
 from typing import IO
 
 from hybrid.errors import BadInput
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
-from sweeps.lease import Lease
+from sweeps.lease import Lease, process_started
 from sweeps.live_tracking import LiveTracking
 from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
 from sweeps.spec import Sweep
@@ -62,6 +65,7 @@ def run_sweep(
     def say(line: str) -> None:
         print(line, file=out)
 
+    data_root = data_root.absolute() if data_root is not None else None  # as workers elsewhere see it
     prepare_sweep(sweep, data_root)
     store.check_writable()
     with Lease(store, sweep.name):
@@ -199,6 +203,7 @@ def _ended(
         code, message = INTERRUPTED, f"stopped; {state}; {again}"
     elif budget.reached is not None:
         code, message = BUDGET, f"{budget.reached}; {state}; {again}"
+        message += f"; {len(failed)} failed:\n{_causes(plan)}" if failed else ""
     elif failed:
         code = SOME_FAILED
         message = f"{state}; {len(failed)} failed, `--retry-failed` takes them up again:\n{_causes(plan)}"
@@ -215,7 +220,7 @@ def _causes(plan: Plan) -> str:
     """Failed trials grouped by what went wrong."""
     groups: dict[str, list[str]] = {}
     for trial in plan.failed:
-        reason = str(plan.failures[trial.train_key or ""].get("reason", "unknown"))
+        reason = shorten(str(plan.failures[trial.train_key or ""].get("reason", "unknown")), 300)
         groups.setdefault(reason, []).append(trial.label)
     return "\n".join(f"  {len(labels)} × {reason} ({', '.join(labels)})" for reason, labels in groups.items())
 
@@ -233,8 +238,14 @@ def _cost(trial: Trial) -> float:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder for what Ray Tune and the trials write on the way; none of it is kept."""
-    with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as folder:
+    """A folder for what Ray Tune and the trials write on the way; those of killed runs are removed."""
+    prefix = "hybrid-sweeps-"
+    for old in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
+        pid = old.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and process_started(int(pid)) is None:
+            shutil.rmtree(old, ignore_errors=True)
+    prefix = f"{prefix}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

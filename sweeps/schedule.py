@@ -40,7 +40,8 @@ def schedule(
 ) -> list[float]:
     """Run trials in the order given on the cluster this process is connected to.
 
-    Writes a failure record for each trial that fails for good. `folder` takes Tune's own files.
+    Writes a failure record for each trial that fails for good. `folder` takes Tune's own files, and
+    those of trials on this machine.
     Returns the seconds of each finished trial outside training and evaluation.
     """
     watcher = _Watcher(trials, store, board, budget, on_trial)
@@ -49,7 +50,12 @@ def schedule(
             break
         indices = list(range(first, min(first + _SHARD, len(trials))))
         trainable = tune.with_parameters(
-            _run_in_worker, run=run, trials=list(trials), store=store, data_root=data_root
+            _run_in_worker,
+            run=run,
+            trials=list(trials),
+            store=store,
+            data_root=data_root,
+            folder=folder,
         )
         tuner = tune.Tuner(
             tune.with_resources(trainable, lambda config: placement(trials[config["trial"]])),
@@ -161,6 +167,7 @@ def _run_in_worker(
     trials: Sequence[Trial],
     store: Store,
     data_root: Path | None,
+    folder: Path,
 ) -> None:
     """One trial in a Ray worker. An error is reported; one that may pass is raised too, to be tried again."""
     told = time.monotonic()
@@ -172,7 +179,8 @@ def _run_in_worker(
             tune.report({"doing": progress.doing, "share": progress.share})
 
     try:
-        outcome = run(trials[config["trial"]], store, data_root, on_progress=tell)
+        scratch = folder if folder.is_dir() else None  # another machine has temporary files of its own
+        outcome = run(trials[config["trial"]], store, data_root, scratch=scratch, on_progress=tell)
     except Exception as error:
         tune.report({"error": describe(error)})
         if not isinstance(error, _HOPELESS):

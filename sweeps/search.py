@@ -77,7 +77,9 @@ def search(
             study_name=sweep.name,
         )
         searcher.on_proposal = proposals.add
-        trainable = tune.with_parameters(_run_arm, sweep=sweep, store=store, data_root=data_root)
+        trainable = tune.with_parameters(
+            _run_arm, sweep=sweep, store=store, data_root=data_root, folder=folder
+        )
 
         def resources(config: dict[str, Any]) -> Any:
             return placement(_trials_of(sweep, store, data_root, config)[0])
@@ -112,15 +114,18 @@ def front(sweep: Sweep, store: Store, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _run_arm(config: dict[str, Any], *, sweep: Sweep, store: Store, data_root: Path | None) -> None:
+def _run_arm(
+    config: dict[str, Any], *, sweep: Sweep, store: Store, data_root: Path | None, folder: Path
+) -> None:
     """All seeds of one arm in a Ray worker, then its objectives."""
+    scratch = folder if folder.is_dir() else None  # another machine has temporary files of its own
     trials = _trials_of(sweep, store, data_root, config)
     for trial in trials:
         failure = store.failure(trial.train_key or "")
         if failure:
             raise RuntimeError(f"{trial.label} failed before: {failure['reason']}")
         try:
-            run_trial(trial, store, data_root)
+            run_trial(trial, store, data_root, scratch=scratch)
         except Exception as error:
             store.put_failure(trial.train_key or "", {**describe(error), "attempts": 1})
             raise

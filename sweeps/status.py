@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import IO, Any
 
 from rich.console import Console, Group
@@ -19,6 +20,7 @@ from sweeps.store import Store
 _WRITE_SECONDS = 5.0
 _DRAW_SECONDS = 0.25
 _SHOWN = 12  # rows of the live table
+_NOTE_CHARACTERS = 200
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Board:
         row.state, row.share, row.seconds = state, 1.0, time.monotonic() - row.started
         ended = sum(self.counts[state] for state in ("done", "failed"))
         line = f"[{ended}/{len(self._rows)}] {row.trial.label}: {state} in {duration(row.seconds)}"
-        self.say(f"{line}{' (' + note + ')' if note else ''}{self._left()}")
+        self.say(f"{line}{' (' + shorten(note, _NOTE_CHARACTERS) + ')' if note else ''}{self._left()}")
 
     def say(self, line: str) -> None:
         """One line that stays."""
@@ -218,4 +220,4 @@ def _holder(store: Store, sweep_name: str) -> dict[str, Any] | None:
 
 
 def _reason(failure: Mapping[str, Any] | None) -> str:
-    return str(failure["reason"]) if failure and "reason" in failure else "unknown"
+    return shorten(str(failure["reason"]), _NOTE_CHARACTERS) if failure and "reason" in failure else "unknown"

@@ -96,7 +96,9 @@ def alive(pids: list[int]) -> list[int]:
     return found
 
 
-def test_killed_and_run_again_it_gives_what_it_would_have_given(tmp_path: Path) -> None:
+def test_killed_and_run_again_it_gives_what_it_would_have_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL to the driver: nothing finished is run again, scores are those of a run in this process."""
     spec, data_root = write_small_sweep(tmp_path)
     store = tmp_path / "store"
@@ -106,7 +108,8 @@ def test_killed_and_run_again_it_gives_what_it_would_have_given(tmp_path: Path) 
         below.extend(descendants(process.pid))
         process.kill()
 
-    arguments = command(store, spec, data_root, "--max-concurrent", "1")
+    monkeypatch.chdir(tmp_path)  # paths may be relative
+    arguments = command(store, spec, Path("data"), "--max-concurrent", "1")
     run_and(kill, lambda: any(store.glob("models/*/DONE")), arguments)
     before = {path: path.stat().st_mtime_ns for path in store.glob("models/*/DONE")}
     code, ended, log = run(store, spec, data_root)

@@ -19,7 +19,7 @@ def trivial_trials(count: int, gpus: float = 0.0) -> list[Trial]:
     return [Trial(arm, i, None, EvalConfig(), "b", f"{i:020x}", {}, 1.0, gpus) for i in range(count)]
 
 
-def do_nothing(trial: Trial, store: Store, data_root: Path | None, *, on_progress: Any) -> Any:  # noqa: ARG001
+def do_nothing(trial: Trial, store: Store, data_root: Path | None, **_: Any) -> Any:  # noqa: ARG001
     from sweeps.trial import Outcome
 
     store.put_json(f"models/{trial.train_key}/DONE", {})
@@ -28,6 +28,7 @@ def do_nothing(trial: Trial, store: Store, data_root: Path | None, *, on_progres
 
 def main(count: int, folder: Path) -> None:
     store, trials = Store(folder / "store"), trivial_trials(count)
+    (folder / "ray").mkdir(parents=True)
     with ray_cluster(None), Board(store, "trivial", trials, [1.0] * count) as board:
         from sweeps.schedule import schedule
 
