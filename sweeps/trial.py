@@ -6,21 +6,19 @@ heavy imports, tasks and training pairs are read once, and nothing else outlives
 
 import ctypes
 import gc
-import os
-import platform
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import TrainConfig
 from sweeps.attempts import Attempts
 from sweeps.plan import Trial
+from sweeps.provenance import hardware, peak_rss_mb, versions
 from sweeps.store import Damaged, Store
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 60.0
 _TASKS_KEPT, _PAIRS_KEPT = 8, 4  # per process
-_PACKAGES = ("hybrid-sweeps", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 _import_seconds: float | None = None  # of this process; set by the first trial in it
 
 
@@ -109,19 +106,6 @@ def run_trial(
     return Outcome(trained, train_seconds, evaluate_seconds, import_seconds, seconds, resumed_from)
 
 
-def hardware(device: str) -> dict[str, Any]:
-    """The machine a result comes from; never part of a key."""
-    import torch
-
-    return {
-        "host": socket.gethostname(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cpus": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-    }
-
-
 def _train(
     config: TrainConfig,
     trust_remote_code: bool,
@@ -176,7 +160,7 @@ def _train(
     _write_json(trained / "mixture.json", result.mixture)
     record = {
         "steps": result.steps,
-        "seconds": seconds,
+        "seconds": result.seconds,  # earlier attempts up to their checkpoint included
         "resumed_from": result.resumed_from,
         "attempts": attempts.count,
         "events": result.events,
@@ -186,7 +170,7 @@ def _train(
         "precision": config.precision,
         "threads": config.threads,
         "hardware": hardware(config.device),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": versions(),
     }
     _write_json(trained / "record.json", record)
     store.put_model(train_key, trained)
@@ -262,7 +246,7 @@ def _evaluate(
         "notes": list(task.notes),
         "evaluate": trial.evaluate.model_dump(mode="json"),
         "threads": max(1, int(trial.cpus)),
-        "peak_rss_mb": _peak_rss_mb(),
+        "peak_rss_mb": peak_rss_mb(),
         "host": socket.gethostname(),
     }
     store.put_scores(_known(trial.train_key), _known(trial.scores[task_name]), table, record)
@@ -329,20 +313,6 @@ def _known(key: str | None) -> str:
     if key is None:
         raise ValueError("the trial's keys are not known: its data have to be prepared first")
     return key
-
-
-def _peak_rss_mb() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _write_json(path: Path, value: Any) -> None:
