@@ -1,5 +1,6 @@
 """What the README and docs tell a newcomer to type, open or paste is really there."""
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -61,3 +62,14 @@ def test_the_readme_sweep_file_is_valid(tmp_path: Path) -> None:
         for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv", "qrels/train.tsv"):
             (tmp_path / folder / name).touch()
     assert len(read_spec(str(path), data_root=tmp_path).points) == 6
+
+
+def test_tables_in_the_readme_are_those_of_the_report() -> None:
+    spec = importlib.util.spec_from_file_location("insert_tables", ROOT / "docs/insert_tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    insert_tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(insert_tables)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert insert_tables.MARKED.search(readme)
+    assert insert_tables.with_tables(readme) == readme, "run: python docs/insert_tables.py"
