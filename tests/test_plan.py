@@ -346,6 +346,7 @@ def test_a_sweep_can_be_looked_at_where_its_data_are_not(
     for trial in plan.trials:
         finish(store, trial, tmp_path)
 
+    monkeypatch.delenv("HYBRID_DATA_ROOT", raising=False)
     monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache of another machine"))
     elsewhere = make_plan(read_spec(str(tmp_path / "b.yaml"), (), None, files_later=True), store, None)
     assert elsewhere.todo == ()
