@@ -82,12 +82,14 @@ def train(
     *,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
+    checkpoint_now: Callable[[], bool] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train `encoder` in place for `config.steps` steps; go on from the file `checkpoint` if it is there.
 
-    Writes `checkpoint` (one safetensors file) every `checkpoint_seconds`, then calls `on_checkpoint`.
+    Writes `checkpoint` (one safetensors file) every `checkpoint_seconds`, and when `checkpoint_now`, asked
+    after each step, says so; then calls `on_checkpoint`.
     Raises BadInput for pairs that cannot give such batches or a checkpoint of another configuration,
     DivergenceError when the loss is no longer finite, torch.OutOfMemoryError when one text alone is too much.
     """
@@ -116,7 +118,8 @@ def train(
                 rate = (step + 1 - done) / (now - started)  # steps per second
                 left = (config.steps - step - 1) / rate
                 on_progress(Progress(step + 1, config.steps, loss, rate * config.batch_size, left))
-            if checkpoint is not None and step + 1 < config.steps and now - saved >= checkpoint_seconds:
+            due = now - saved >= checkpoint_seconds or (checkpoint_now is not None and checkpoint_now())
+            if checkpoint is not None and step + 1 < config.steps and due:
                 run.save(checkpoint, step + 1)
                 saved = time.perf_counter()
                 if on_checkpoint is not None:
