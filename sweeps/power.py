@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from hybrid.errors import BadInput
 from sweeps.crossed import Estimate, half_width
@@ -70,7 +70,7 @@ def smallest_detectable(
     def margin(query: float, residual: float, seeds: float, df_query: float, share: float) -> float:
         seed_part = (sd_seed**2 + residual) / seeds
         width = half_width(seed_part, query, max(seeds - 1, 1), df_query, level)
-        return float(width + stats.norm.ppf(share) * np.sqrt(seed_part + query))
+        return float(width + special.ndtri(share) * np.sqrt(seed_part + query))
 
     query = float((weights**2 * sd_query**2 / counts).sum())
     residual = float((weights**2 * sd_residual**2 / counts).sum())
@@ -117,7 +117,7 @@ def _times(factor: float) -> str:
 
 def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Needed:
     """Seeds, or queries, needed for an estimate that lies `distance` from its margin."""
-    distance, z = abs(distance), float(stats.norm.ppf(power))
+    distance, z = abs(distance), float(special.ndtri(power))
     if not e.replicated or e.constant:
         factor = (e.half_width(level) + z * e.standard_error) / distance if distance > 0 else np.inf
         times = float(factor if e.constant else factor**2)

@@ -17,9 +17,16 @@ from sweeps.spec_fields import (
     did_you_mean,
     plain,
 )
-from sweeps.spec_rules import check_resources, check_search, check_tracking, read_reference
+from sweeps.spec_rules import (
+    check_assume,
+    check_resources,
+    check_search,
+    check_tracking,
+    read_reference,
+)
 from sweeps.spec_sections import (
     GROUPS,
+    Assume,
     Evaluate,
     Export,
     Group,
@@ -39,6 +46,7 @@ from sweeps.spec_source import Source, apply_overrides, read_source
 __all__ = [
     "GROUPS",
     "SHIPPED",
+    "Assume",
     "Evaluate",
     "Export",
     "Group",
@@ -69,6 +77,7 @@ SECTIONS: dict[str, tuple[Any, Any]] = {
     "tracking": (Tracking, Tracking()),
     "search": (Search, None),
     "export": (Export, Export()),
+    "assume": (Assume, Assume()),
     "trust_remote_code": (bool, False),
 }
 """Section → type, default. Only `name`, `axes` and `evaluate` must be there."""
@@ -94,6 +103,7 @@ class Sweep:
     tracking: Tracking
     search: Optuna | None
     export: Export
+    assume: Assume = Assume()
     trust_remote_code: bool = False  # a backbone may run Python code from its repository
     notes: tuple[str, ...] = ()  # what a reader should know: defaults taken, overlaps allowed
     path: str = ""  # of the sweep file
@@ -128,6 +138,9 @@ def read_spec(
     check_resources(source, sections["resources"])
     check_tracking(source, sections["tracking"].uri)
     check_search(source, sections["search"], sections["evaluate"], axes)
+    backbones = axes.values.get("backbone") or [train.get("backbone", "")]
+    tasks = list(sections["evaluate"].tasks) if sections["evaluate"] else []
+    check_assume(source, sections["assume"], backbones, tasks)
     if source.mistakes:
         raise BadInput(_in_order(source))
     return Sweep(
@@ -145,6 +158,7 @@ def read_spec(
         tracking=sections["tracking"],
         search=sections["search"].optuna if sections["search"] else None,
         export=sections["export"],
+        assume=sections["assume"],
         trust_remote_code=sections["trust_remote_code"],
         notes=tuple(notes),
         path=source.file,

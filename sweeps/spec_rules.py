@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeps.spec_axes import Axes
 from sweeps.spec_fields import TRAIN_FIELDS, check_train_field, did_you_mean, plain
-from sweeps.spec_sections import Evaluate, ResourceRule, Search
+from sweeps.spec_sections import Assume, Evaluate, ResourceRule, Search
 from sweeps.spec_source import Source
 
 
@@ -90,6 +90,16 @@ def check_tracking(source: Source, uri: str | None) -> None:
     if uri is not None and not re.match(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://|databricks", uri):
         example = "a server's http://host:port, or a database such as sqlite:////folder/mlflow.db"
         source.mistake(("tracking", "uri"), f"{uri!r} is no address MLflow tracks to; give {example}")
+
+
+def check_assume(source: Source, assume: Assume, backbones: Sequence[str], tasks: Sequence[str]) -> None:
+    """Whether what is assumed is of this sweep, and enough to reckon with."""
+    for name, valid in (("weights", backbones), ("documents", tasks)):
+        for key in getattr(assume, name):
+            if key not in valid:
+                source.mistake(("assume", name, key), f"is none of this sweep{did_you_mean(key, valid)}")
+    if assume.tflops is not None and assume.hardware is None:
+        source.mistake(("assume", "hardware"), "is missing beside tflops; name what reaches that many")
 
 
 def check_search(source: Source, search: Search | None, evaluate: Evaluate | None, axes: Axes) -> None:

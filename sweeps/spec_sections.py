@@ -114,6 +114,24 @@ class Search(Section):
     optuna: Optuna = Optuna()
 
 
+class Assume(Section):
+    """What a plan reckons with where nothing is measured yet; it is shown as assumed.
+
+    Standard deviations are of paired differences of the guardrail's measure, as fractions.
+    """
+
+    sd_seed: float = Field(default=0.005, ge=0.0, lt=1.0)  # between the means of seeds
+    sd_query: float = Field(default=0.15, ge=0.0, lt=1.0)  # between queries
+    sd_within: float = Field(default=0.13, ge=0.0, lt=1.0)  # what is left of one seed and query
+    hardware: Name | None = None  # what a trial runs on, in words
+    tflops: float | None = Field(default=None, gt=0.0)  # that it reaches there, not its peak
+    weights: dict[str, Annotated[float, Field(gt=0.0)]] = Field(default_factory=dict)
+    """Backbone -> millions of weights beside the embeddings, which cost next to nothing."""
+    document_tokens: int = Field(default=100, ge=1)  # of a document, on average
+    documents: dict[str, Annotated[float, Field(gt=0.0)]] = Field(default_factory=dict)
+    """Task -> millions of documents, where the catalog does not know them."""
+
+
 class Export(Section):
     """The rule that chooses the winner, on the selection sets alone."""
 
