@@ -67,10 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    add(
+    plan = add(
         "plan",
         commands.plan,
-        "show trials, what is done, what would run and how long; writes nothing",
+        "show trials, what is done, what would run, how long, and what the scores could settle; writes nothing",
+    )
+    plan.add_argument(
+        "--pilot", metavar="DIR_OR_URI", help="a store whose scores say how much differences vary"
     )
     add("prepare", commands.prepare, "read the data sets once, so that plan knows what is done")
     run = add("run", commands.run, "run what the store lacks; the same command again goes on")

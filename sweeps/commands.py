@@ -29,12 +29,16 @@ _WORTH_ASKING = 3600.0  # seconds
 def plan(arguments: argparse.Namespace) -> Answer:
     from rich.console import Console
 
+    from sweeps.pilot import settles
     from sweeps.plan_table import plan_json, print_plan
+    from sweeps.store import Store
 
     plan, store = _planned(arguments)
+    pilot = Store(arguments.pilot) if arguments.pilot else None
+    able = settles(plan, store, arguments.data_root, pilot)
     if arguments.json:
-        return DONE, plan_json(plan, str(store))
-    print_plan(plan, str(store), Console())
+        return DONE, plan_json(plan, str(store), able)
+    print_plan(plan, str(store), Console(), able)
     return DONE, {}
 
 

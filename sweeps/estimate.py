@@ -1,9 +1,11 @@
-"""How long what is left will take, from what the store has recorded and from nothing else."""
+"""How long what is left will take: from what the store has recorded, or by arithmetic on stated hardware."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from hybrid.data.catalog import DATASETS
 from sweeps.store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +35,63 @@ def seconds_left(plan: "Plan", store: Store) -> float | None:
                 return None
             total += median(seconds)
     return total
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """Hours of the hardware that a sweep assumes, and how they were reckoned; None if too little is said."""
+
+    training_hours: float | None
+    measuring_hours: float | None
+    sentence: str
+
+
+def assumed_hours(plan: "Plan") -> Assumed | None:
+    """Hours of everything left on the hardware under `assume`; None where the sweep names none.
+
+    Training costs 6 operations for each weight and token, encoding 2 (Kaplan et al. 2020, table 1; attention
+    over short texts is left out). Splits of one set share their documents, which a trial encodes once.
+    """
+    assume = plan.sweep.assume
+    if assume.hardware is None or assume.tflops is None:
+        return None
+    todo = plan.todo
+    unknown = dict.fromkeys(t.backbone for t in todo if t.backbone not in assume.weights)
+    documents = {task: _documents(plan, task) for trial in todo for task in plan.missing_tasks(trial)}
+    unknown |= dict.fromkeys(task for task, count in documents.items() if count is None)
+    if unknown:
+        missing = ", ".join(unknown)
+        return Assumed(
+            None, None, f"hours on {assume.hardware} unknown: `assume` lacks the size of {missing}"
+        )
+    training = measuring = 0.0  # operations
+    for trial in todo:
+        weights = assume.weights[trial.backbone] * 1e6
+        if trial.train is not None and plan.lacks_training(trial):
+            passages = 1 + trial.train.hard_negatives
+            tokens = trial.train.max_query_length + passages * trial.train.max_passage_length
+            training += 6 * weights * tokens * trial.train.batch_size * trial.train.steps
+        sets = {task.partition(":")[0]: documents[task] or 0.0 for task in plan.missing_tasks(trial)}
+        measuring += 2 * weights * assume.document_tokens * sum(sets.values())
+    train, measure = (work / (assume.tflops * 1e12) / 3600 for work in (training, measuring))
+    unit = "GPU-hours" if any(trial.gpus for trial in todo) else "hours"
+    sentence = (
+        f"about {_hours(train + measure)} {unit} on {assume.hardware}, {_hours(train)} of them training: "
+        f"arithmetic at an assumed {assume.tflops:g} TFLOP/s, not a measurement"
+    )
+    return Assumed(train, measure, sentence)
+
+
+def _documents(plan: "Plan", task: str) -> float | None:
+    """Documents of a task: as assumed, else as published for the whole set."""
+    if task in plan.sweep.assume.documents:
+        return plan.sweep.assume.documents[task] * 1e6
+    row = DATASETS.get(task.partition(":")[0])
+    return float(row.documents) if row is not None and row.documents is not None else None
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def _recorded(

@@ -1,11 +1,14 @@
 """A plan as people and as programs read it."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.estimate import assumed_hours
+from sweeps.pilot import Settles
 from sweeps.plan import Plan, Trial
 from sweeps.status import duration
 
@@ -25,8 +28,8 @@ def state_of(plan: Plan, trial: Trial) -> str:
     return "measure"
 
 
-def print_plan(plan: Plan, store: str, console: Console) -> None:
-    """Arms with the state of every seed, then what would run and how long it takes."""
+def print_plan(plan: Plan, store: str, console: Console, settles: Settles | None = None) -> None:
+    """Arms with the state of every seed, what scores could settle, what would run and how long it takes."""
     sweep = plan.sweep
     searched = f", a search of {sweep.search.arms} arms" if sweep.search else ""
     size = f"{len(plan.arms)} arms, {len(plan.trials)} trials{searched}"
@@ -52,12 +55,18 @@ def print_plan(plan: Plan, store: str, console: Console) -> None:
             console.print(f"{group}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
     for note in (*sweep.notes, *plan.notes, *plan.unknown):
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    if settles is not None:
+        for sentence in (*settles.sentences, *([settles.source] if settles.source else [])):
+            console.print(f"power: {sentence}", highlight=False, markup=False, soft_wrap=True)
+    assumed = assumed_hours(plan) if plan.todo else None
+    if assumed is not None:
+        console.print(f"cost: {assumed.sentence}", highlight=False, markup=False, soft_wrap=True)
     console.print(_summary(plan), highlight=False, markup=False, soft_wrap=True)
 
 
-def plan_json(plan: Plan, store: str) -> dict[str, Any]:
+def plan_json(plan: Plan, store: str, settles: Settles | None = None) -> dict[str, Any]:
     """Everything `print_plan` shows, and the keys."""
-    sweep = plan.sweep
+    sweep, assumed = plan.sweep, assumed_hours(plan)
     return {
         "name": sweep.name,
         "store": store,
@@ -87,6 +96,8 @@ def plan_json(plan: Plan, store: str) -> dict[str, Any]:
         "todo": len(plan.todo),
         "failed": len(plan.failed),
         "seconds_left": plan.seconds_left,
+        "assumed_cost": asdict(assumed) if assumed else None,
+        "settles": settles.as_json() if settles else None,
         "unknown": list(plan.unknown),
         "notes": [*sweep.notes, *plan.notes],
     }
