@@ -44,9 +44,10 @@ def plan(arguments: argparse.Namespace) -> Answer:
 
 def prepare(arguments: argparse.Namespace) -> Answer:
     from sweeps.plan import prepare_sweep
+    from sweeps.store import Store
 
     sweep = _sweep(arguments)
-    prepare_sweep(sweep, arguments.data_root)
+    prepare_sweep(sweep, arguments.data_root, Store(arguments.store), _say)
     plan, _ = _planned(arguments, sweep)
     print(f"{sweep.name}: prepared, {len(plan.todo)} of {len(plan.trials)} trials to run")
     return DONE, {"name": sweep.name, "trials": len(plan.trials), "todo": len(plan.todo)}
@@ -166,6 +167,10 @@ def verdict(arguments: argparse.Namespace) -> Answer:
     if not arguments.json:
         print_verdicts(comparison, Console())
     return DONE, verdict_json(comparison)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _folder(arguments: argparse.Namespace, store: "Store", sweep: "Sweep", part: str) -> Path:

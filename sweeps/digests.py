@@ -1,15 +1,22 @@
 """Content digests of what a sweep reads, what sets share, and what is not known yet and why."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hybrid.backbones import backbone_digest, resolve
+from hybrid.data.cache import short_hash
 from hybrid.data.digests import Kind
+from hybrid.data.document_pools import pool_digest, pool_path
 from hybrid.data.layouts import LAYOUTS
+from hybrid.data.levels import is_pool, read_level
 from hybrid.data.locate import Role, locate
 from hybrid.data.overlap import Overlap, contamination
 from hybrid.data.pairs import Passage, data_digest
 from hybrid.errors import BadInput
+
+POOL_VERSION = 1
+"""Raised when the same rankings give another pool."""
 
 
 class Digests:
@@ -17,7 +24,8 @@ class Digests:
 
     With `cached_only` no data is read: a set not prepared yet has None, and `unknown` says so. `recorded` are
     the digests that a run used; they count for what is not on this machine, so that a sweep can be looked at
-    from anywhere.
+    from anywhere. `pooled_by` are the backbones, and `lengths` the tokens of a query and of a document, that
+    pools are made with.
     """
 
     def __init__(
@@ -26,10 +34,13 @@ class Digests:
         *,
         cached_only: bool = True,
         recorded: Mapping[str, str] | None = None,
+        pooled_by: Sequence[str] = (),
+        lengths: tuple[int | None, int | None] = (None, None),
     ) -> None:
         self.data_root = data_root
         self.cached_only = cached_only
         self.recorded = recorded or {}
+        self.pooled_by, self.lengths = tuple(pooled_by), lengths
         self.taken: dict[str, None] = {}  # names whose recorded digest was taken
         self._known: dict[tuple[str, str, str], str | None] = {}
         self._unprepared: dict[str, None] = {}  # names, in the order met
@@ -47,14 +58,23 @@ class Digests:
         return self._known[key]
 
     def task(self, name: str) -> str | None:
-        return self._data(name, "task", "sentence")
+        return self._pool(name) if is_pool(name) else self._data(name, "task", "sentence")
+
+    def pool_key(self, name: str) -> str | None:
+        """What names the pool of a task at level `pool`: the collection, the depth and who ranks it; None
+        while one of their digests is unknown."""
+        level = read_level(name)
+        parts = [self.task(level.task), *sorted({str(self.backbone(one)) for one in self.pooled_by})]
+        if None in parts or "None" in parts:
+            return None
+        return short_hash(json.dumps([POOL_VERSION, level.depth, self.lengths, *parts]))
 
     def pairs(self, name: str, passage: Passage) -> str | None:
         return self._data(name, "pairs", passage)
 
     def overlaps(self, training: Iterable[tuple[str, Passage]], tasks: Iterable[str]) -> list[Overlap]:
         """What training sets and tasks share, where it is known and there is anything."""
-        names = list(tasks)
+        names = list(dict.fromkeys(read_level(name).task for name in tasks))
         found = [
             contamination(train, task, self.data_root, passage=passage, cached_only=self.cached_only)
             for train, passage in training
@@ -74,6 +94,17 @@ class Digests:
         unprepared = ", ".join(self._unprepared)
         sentence = f"unknown until prepared (by `sweeps prepare` or `sweeps run`): {unprepared}"
         return (*([sentence] if unprepared else []), *self._mistakes)
+
+    def _pool(self, name: str) -> str | None:
+        pool = self.pool_key(name)
+        if pool is None:
+            return None
+        key = ("pool", name, pool)
+        if key not in self._known:
+            self._known[key] = pool_digest(pool_path(pool))
+            if self._known[key] is None and not self._take(key):
+                self._unprepared[name] = None
+        return self._known[key]
 
     def _data(self, name: str, kind: Kind, passage: Passage) -> str | None:
         key = (kind, name, passage)

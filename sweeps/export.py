@@ -22,6 +22,7 @@ from hybrid.errors import BadInput
 from hybrid.scores import MEASURES, SCHEMA
 from sweeps.choose import Choice, choose, chosen_trial
 from sweeps.plan import Plan, Trial
+from sweeps.pools import read_task
 from sweeps.results import Results, TrialRecord, load_results
 from sweeps.series import SETTING_WORDS, series_and_values
 from sweeps.store import Store
@@ -234,7 +235,7 @@ def _check(trial: Trial, record: TrialRecord, store: Store, model: Path, data_ro
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(trial.cpus)))  # as when it was measured
     try:
-        again = evaluate(encoder, load_task(task_name, data_root), trial.evaluate)
+        again = evaluate(encoder, read_task(trial, task_name, store, data_root), trial.evaluate)
     finally:
         torch.set_num_threads(threads)
     before = store.scores(trial.train_key or "", trial.scores[task_name] or "").select(SCHEMA.names)

@@ -13,8 +13,8 @@ from sweeps.pairing import Block, Paired, Refused, Scores, pair
 
 
 def set_of(task: str) -> str:
-    """The set a task is a split of: the name before the colon."""
-    return task.split(":")[0]
+    """The set a task is a split of: the name before the colon, and without the level."""
+    return task.partition("@")[0].partition(":")[0]
 
 
 def macro_weights(blocks: Sequence[Block], queries: Sequence[int]) -> list[float]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hybrid.data.levels import is_pool
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER
 from sweeps.crossed import Crossed, Floats, Ints, from_rows
@@ -24,6 +25,8 @@ OPTIONAL = ("setting", "query_lang", "doc_lang")
 FEWEST_CLUSTERS = 10
 """Below this a set gets no verdict: no interval for skewed differences of so few queries is trustworthy."""
 FEW_CLUSTERS = 30
+POOL, POOL_NOTE = "pool", "measured on a pool of the hardest documents, which flatters tuned arms"
+"""Flag and note of whatever rests on a task at level `pool`."""
 LOST_SHARE = 0.05
 """Share of queries that may be missing from one side before the set is refused."""
 NO_SEED = None
@@ -168,7 +171,7 @@ def pair(scores: Scores, block: Block, weights: Mapping[str, float], *, cell: in
     Weights are +1 for the arm and −1 for its reference (or any others, for interactions). An arm
     without seeds (an untouched model) is set against every seed of the others. Raises Refused.
     """
-    flags, notes = [], []
+    flags, notes = ([POOL], [POOL_NOTE]) if is_pool(block.task) else ([], [])
     trials = {arm: scores.seeds(arm) for arm in weights}
     present = {a: {s: t for s, t in of.items() if block.counts[t].any()} for a, of in trials.items()}
     if absent := [arm for arm, of in present.items() if not of]:

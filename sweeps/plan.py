@@ -1,6 +1,6 @@
 """Arms × seeds, minus what the store already has. Reads little, writes nothing, never imports torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from hybrid.config import EvalConfig, TrainConfig, score_key, train_key, untouched_key
+from hybrid.data.levels import is_pool, read_level
 from hybrid.data.pairs import Passage
 from hybrid.data.records import Precision
 from hybrid.errors import BadInput
@@ -36,6 +37,7 @@ class Trial:
     cpus: float
     gpus: float
     trust_remote_code: bool = False
+    pools: Mapping[str, str] = field(default_factory=dict)  # task at level pool -> what names its pool
 
     @property
     def label(self) -> str:
@@ -120,7 +122,7 @@ def make_plan(
     try:
         if points is None:
             points = _proposed(sweep, store) if sweep.search else sweep.points
-        digests = Digests(data_root, recorded=store.get_json(digests_path(sweep)))
+        digests = _digests(sweep, data_root, recorded=store.get_json(digests_path(sweep)))
         arms = name_arms(points, sweep.reference, _backbone(sweep))
         trials = [trial for arm in arms for trial in _trials(sweep, arm, digests)]
         index = store.index()
@@ -158,26 +160,34 @@ def make_plan(
         ) from error
 
 
-def prepare_sweep(sweep: Sweep, data_root: Path | None = None) -> None:
+def prepare_sweep(
+    sweep: Sweep,
+    data_root: Path | None = None,
+    store: Store | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
     """Read all that a sweep needs, so that `make_plan` knows its keys, and compare training text with tasks.
 
-    Raises BadInput with every mistake, text that is trained on and measured among them, unless the sweep
-    allows it.
+    Then make what trials share: the pools of its tasks, also put into `store`. Raises BadInput with every
+    mistake, text that is trained on and measured among them, unless the sweep allows it.
     """
-    digests = Digests(data_root, cached_only=False)
-    for backbone in sweep.axes.get("backbone") or (_backbone(sweep),):
+    digests = _digests(sweep, data_root, cached_only=False)
+    for backbone in _backbones(sweep):
         digests.backbone(backbone)
     training = _training(sweep)
     for name, passage in training:
         digests.pairs(name, passage)
     for task in sweep.evaluate.tasks:
-        digests.task(task)
+        digests.task(read_level(task).task)
     if digests.unknown:
         raise BadInput(digests.unknown)
     shared = [found for found in digests.overlaps(training, sweep.evaluate.tasks) if found.whole_texts]
     if shared and not sweep.evaluate.allow_overlap:
         remedy = "use other sets, or say evaluate: {allow_overlap: true}"
         raise BadInput(f"{sweep.path}: {found}; {remedy}" for found in shared)
+    from sweeps.pools import prepare_pools
+
+    prepare_pools(sweep, digests, _backbones(sweep), data_root, store, say)
 
 
 def _training(sweep: Sweep) -> list[tuple[str, Passage]]:
@@ -214,6 +224,7 @@ def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
         precision=precision(sweep.evaluate.precision),
     )
     scores: dict[str, str | None] = {}
+    pools = {task: digests.pool_key(task) for task in sweep.evaluate.tasks if is_pool(task)}
     for task in sweep.evaluate.tasks:
         digest = digests.task(task)
         scores[task] = score_key(evaluate, task=task, task_digest=digest) if digest else None
@@ -231,6 +242,7 @@ def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
             rule.cpu,
             rule.gpu,
             sweep.trust_remote_code,
+            {task: key for task, key in pools.items() if key is not None},
         )
 
     if arm.untouched:
@@ -269,6 +281,28 @@ def _agrees(when: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
         name in fields and fields[name] == (tuple(value) if isinstance(value, list) else value)
         for name, value in when.items()
     )
+
+
+def _digests(
+    sweep: Sweep,
+    data_root: Path | None,
+    *,
+    cached_only: bool = True,
+    recorded: Mapping[str, str] | None = None,
+) -> Digests:
+    lengths = sweep.evaluate.lengths
+    return Digests(
+        data_root,
+        cached_only=cached_only,
+        recorded=recorded,
+        pooled_by=_backbones(sweep),
+        lengths=(lengths.query, lengths.document),
+    )
+
+
+def _backbones(sweep: Sweep) -> tuple[str, ...]:
+    """Every backbone of the sweep: each is measured untouched, too."""
+    return tuple(sweep.axes.get("backbone") or (_backbone(sweep),))
 
 
 def _backbone(sweep: Sweep) -> str:

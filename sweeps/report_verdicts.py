@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from hybrid.data.levels import is_pool
 from hybrid.scores import MEASURES
 from sweeps.degradation import DEGRADATION, INCONCLUSIVE, MACRO, NO_DEGRADATION, REFUSED, Verdict, compare
 from sweeps.plan import Plan
@@ -85,8 +86,10 @@ def _sentence(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
         if arms:
             named = f" ({', '.join(arms)})" if len(arms) <= 4 and len(arms) < len(rows) else ""
             parts.append(f"{word} for {len(arms)}{named}")
-    sets = ", ".join(plan.sweep.evaluate.groups[rail.group])
+    names = plan.sweep.evaluate.groups[rail.group]
+    sets = ", ".join(names)
     return (
         f"At a margin of {points(rail.margin)} of {MEASURES[rail.measure]} on {sets}, declared before "
         f"the run: of {len(rows)} arm{'s' * (len(rows) != 1)} against the reference, {'; '.join(parts)}."
+        + (" Measured on pools, which flatter tuned arms." if any(map(is_pool, names)) else "")
     )

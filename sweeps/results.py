@@ -101,7 +101,7 @@ def load_results(plan: Plan, store: Store, *, every_measure: bool = True) -> Res
             rows, record = store.scores(train_key, key), store.score_record(train_key, key) or {}
         except Damaged as damage:
             return damage
-        guarded = any(group.endswith(rail.group) for group in plan.tasks.get(task, ()))
+        guarded = any(group.endswith((rail.group, "levels")) for group in plan.tasks.get(task, ()))
         kept = rows if every_measure else _kept(rows, rail.measure if guarded else None)
         return kept, _cells(rows), record
 

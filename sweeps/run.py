@@ -66,7 +66,7 @@ def run_sweep(
         print(line, file=out)
 
     data_root = data_root.absolute() if data_root is not None else None  # as workers elsewhere see it
-    prepare_sweep(sweep, data_root)
+    prepare_sweep(sweep, data_root, store, say)
     store.check_writable()
     with Lease(store, sweep.name):
         plan = _checked(sweep, store, data_root, say)

@@ -17,6 +17,7 @@ from sweeps.spec_fields import (
     did_you_mean,
     plain,
 )
+from sweeps.spec_levels import read_levels
 from sweeps.spec_rules import (
     check_assume,
     check_resources,
@@ -128,6 +129,7 @@ def read_spec(
     """
     source = _read(path_or_name)
     apply_overrides(source, overrides)
+    read_levels(source)
     sections = _sections(source)
     notes = check_meaning(source, data_root, files_later=files_later)
     axes = Axes(source, source.value.get("axes"))

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from hybrid.backbones import BACKBONES, resolve
-from hybrid.data.catalog import DATASETS
+from hybrid.backbones import resolve
+from hybrid.data.levels import queries_of
 from hybrid.data.locate import Role, check_names, locate
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER
+from sweeps.seen import origins, seen_by
 from sweeps.spec_axes import default
 from sweeps.spec_fields import did_you_mean
 from sweeps.spec_source import Path, Source
@@ -47,11 +48,12 @@ def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bo
     _check_measures(source)
     notes += _check_groups(source, training, data_root)
     for _, name in backbones:
-        seen = BACKBONES[name].seen if name in BACKBONES else ()
         for _, task in texts(source.value, REPORTING[1]):
-            base = task.partition(":")[0]
-            if (DATASETS[base].provenance if base in DATASETS else {base}) & set(seen):
-                notes.append(f"{task} is not zero-shot for {name}: its own training had that text")
+            if seen_by(task, [name]):
+                notes.append(
+                    f"{task} is zero-shot with respect to fine-tuning alone: {name} was itself trained on "
+                    "that collection"
+                )
     return list(dict.fromkeys(notes))
 
 
@@ -71,9 +73,10 @@ Share = tuple[str, str | None]
 
 def _share(name: str, role: Role, data_root: FilePath | None) -> Share:
     try:
-        found = locate(name, data_root, role=role, supply=False, probe=False)
+        asked = queries_of(name) if role == "task" else name
+        found = locate(asked, data_root, role=role, supply=False, probe=False)
     except BadInput:  # reported already
-        base, _, split = name.partition(":")
+        base, _, split = name.partition("@")[0].partition(":")
         return base, split or None
     return found.dataset.name, found.split
 
@@ -146,7 +149,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
             found += [
                 (place, f"{name} is no zero-shot task of a model trained on {trained}; train on another set")
                 for place, name in groups[path]
-                if _share(trained, "train", data_root)[0] == tasks[name][0]
+                if _share(trained, "train", data_root)[0] == tasks[name][0] or origins(trained) & origins(name)
             ]
     for in_domain, zero_shot in zip((SELECTION[0], REPORTING[0]), (SELECTION[1], REPORTING[1]), strict=True):
         found += [

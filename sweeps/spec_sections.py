@@ -4,10 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hybrid.data.levels import fullest
+
 Name = Annotated[str, Field(min_length=1)]
 Names = tuple[Name, ...]
-Group = Literal["select_in_domain", "select_zero_shot", "in_domain", "zero_shot"]
+Group = Literal["select_in_domain", "select_zero_shot", "in_domain", "zero_shot", "levels"]
 GROUPS: tuple[Group, ...] = ("select_in_domain", "select_zero_shot", "in_domain", "zero_shot")
+"""The groups that choose and report; `levels` holds tasks that another level of the same group stands for."""
 
 SweepName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
@@ -44,13 +47,16 @@ class Evaluate(Section):
 
     @property
     def groups(self) -> dict[Group, Names]:
-        """The tasks of each group, in the order written."""
-        return {
+        """The tasks of each group, in the order written; of one task at several levels the fullest."""
+        written: dict[Group, Names] = {
             "select_in_domain": self.select_on.in_domain,
             "select_zero_shot": self.select_on.zero_shot,
             "in_domain": self.in_domain,
             "zero_shot": self.zero_shot,
         }
+        groups = {group: fullest(names) for group, names in written.items()}
+        beside = [name for group, names in written.items() for name in names if name not in groups[group]]
+        return groups | ({"levels": tuple(dict.fromkeys(beside))} if beside else {})
 
     @property
     def tasks(self) -> dict[str, tuple[Group, ...]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hybrid.data.levels import is_pool
 from sweeps.tables import number
 
 
@@ -21,12 +22,16 @@ def statements(
         if not (one["primary"] or one["measure"] == "rank_distance") or not (one["task"] == "macro" or alone):
             continue
         rows = [d for d in differences if d["series"] == one["id"] and d["arm"] not in untouched]
+        kind = (one["group"], one["setting"], one["measure"])
+        pools = [s["task"] for s in series if (s["group"], s["setting"], s["measure"]) == kind]
         if rows:
-            found.append(_statement(one, rows))
+            found.append(_statement(one, rows, any(is_pool(task) for task in pools)))
     return found
 
 
-def _statement(series: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _statement(
+    series: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], pool: bool
+) -> dict[str, Any]:
     lower_is_better = series["better"] == "lower"
     above = [row for row in rows if row["lower"] > 0]
     below = [row for row in rows if row["upper"] < 0]
@@ -53,7 +58,8 @@ def _statement(series: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
         "worse": [row["arm"] for row in worse],
         "around_zero": around,
         "largest": largest,
-        "text": text,
+        "pool": pool,
+        "text": text + (" Measured on pools, which flatter tuned arms." if pool else ""),
     }
 
 

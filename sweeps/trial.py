@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 from hybrid.config import TrainConfig
 from sweeps.attempts import Attempts
 from sweeps.plan import Trial
+from sweeps.pools import read_task
 from sweeps.provenance import hardware, peak_rss_mb, versions
 from sweeps.store import Damaged, Store
 
 if TYPE_CHECKING:
-    from hybrid.data.records import ParallelPairs, Task
+    from hybrid.data.records import ParallelPairs
     from hybrid.encoder import Encoder
     from hybrid.evaluate import Corpora
 
 CHECKPOINT_SECONDS = 60.0
-_TASKS_KEPT, _PAIRS_KEPT = 8, 4  # per process
+_PAIRS_KEPT = 4  # per process
 _import_seconds: float | None = None  # of this process; set by the first trial in it
 
 
@@ -228,7 +229,7 @@ def _evaluate(
     """Measure one task and store its scores; returns the seconds it took."""
     from hybrid.evaluate import evaluate
 
-    task = _task(task_name, data_root)
+    task = read_task(trial, task_name, store, data_root)
     on_progress(Progress(task_name, 0.0))
     start = time.perf_counter()
 

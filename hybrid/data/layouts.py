@@ -30,6 +30,7 @@ class Layout:
     holds: str  # what a folder must hold, for messages
     task_split: str | None = None  # where neither name nor catalog says; None: the whole set
     train_split: str | None = None
+    can_be_pooled: bool = False  # one collection whose unjudged documents may be many
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -42,6 +43,7 @@ LAYOUTS: dict[str, Layout] = {
         holds="corpus.jsonl, queries.jsonl and qrels/<split>.tsv",
         task_split="test",
         train_split="train",
+        can_be_pooled=True,
     ),
     "nano-beir": Layout(
         nano_beir.recognises,
@@ -76,6 +78,7 @@ LAYOUTS: dict[str, Layout] = {
         wikipedia_trec.read_pairs,
         holds="miracl-v1.0-<lang> and miracl-corpus-v1.0-<lang>",
         train_split="train",
+        can_be_pooled=True,
     ),
     "mrtydi": Layout(
         wikipedia_trec.recognises,
@@ -85,6 +88,7 @@ LAYOUTS: dict[str, Layout] = {
         wikipedia_trec.read_pairs,
         holds="mrtydi-v1.1-<language>",
         train_split="train",
+        can_be_pooled=True,
     ),
     "mmarco": Layout(
         mmarco.recognises,

@@ -13,6 +13,7 @@ from hybrid.data import download
 from hybrid.data.cache import build_once, cache_folder
 from hybrid.data.catalog import DATASETS
 from hybrid.data.layouts import LAYOUTS, recognise
+from hybrid.data.levels import read_level
 from hybrid.data.source import DataSet, Source
 from hybrid.errors import BadInput
 
@@ -24,14 +25,17 @@ _NAME = re.compile(r"(?P<set>[\w.+-]+(/[\w.+-]+)*)(:(?P<split>[\w.+-]+))?")
 def locate(
     name: str, data_root: Path | None, *, role: Role, supply: bool = True, probe: bool = True
 ) -> Source:
-    """The data set `name` or its split `set:split`, for measuring or for training.
+    """The data set `name` or its split `set:split`, for measuring or for training; a task's also at a level.
 
     It is looked for under `data_root` (by default the folder named by HYBRID_DATA_ROOT), then in the cache.
     With `supply`, a set that is in neither is generated or fetched into the cache; without, nothing is
     written. Without `probe`, too, no server is asked whether it could send what is not here. Raises BadInput
     for a name or a split that is not known and for files that are not there.
     """
-    set_name, split = _parse(name)
+    levelled = read_level(name)
+    if role == "train" and "@" in name:
+        raise BadInput(f"{name}: a level is for measuring; train on {name.partition('@')[0]}")
+    set_name, split = _parse(levelled.task)
     root = _root(data_root)
     row = DATASETS.get(set_name)
     place = row.folder if row else set_name
@@ -42,6 +46,8 @@ def locate(
         name, row or _described(set_name, folder), None, folder or cache_folder() / "data" / place
     )
     source = replace(source, split=_split(source, split, role))
+    if levelled.level == "pool" and not LAYOUTS[source.dataset.layout].can_be_pooled:
+        raise BadInput(f"{name}: a pool is of one large collection; measure {levelled.task} in full")
     files = LAYOUTS[source.dataset.layout].files
     absent = [path for path in files(source) if not path.is_file()]
     if not absent:

@@ -1,0 +1,21 @@
+"""What is known of what an encoder had read before: which tasks are zero-shot for fine-tuning alone."""
+
+from collections.abc import Iterable
+
+from hybrid.backbones import BACKBONES
+from hybrid.data.catalog import DATASETS
+
+
+def origins(name: str) -> frozenset[str]:
+    """The collections that a data set's text or queries come from, itself among them."""
+    base = name.partition("@")[0].partition(":")[0]
+    return DATASETS[base].provenance if base in DATASETS else frozenset((base,))
+
+
+def seen_by(task: str, backbones: Iterable[str]) -> list[str]:
+    """Backbones that are known to have been trained on a task's collection; others may have been, too."""
+    return [
+        name
+        for name in dict.fromkeys(backbones)
+        if name in BACKBONES and origins(task) & set(BACKBONES[name].seen)
+    ]
