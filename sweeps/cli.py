@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     plan = add(
         "plan",
         commands.plan,
-        "show trials, what is done, what would run, how long, and what the scores could settle; writes nothing",
+        "show trials, what is done, what would run, how long, what it could settle; writes nothing",
     )
     plan.add_argument(
         "--pilot", metavar="DIR_OR_URI", help="a store whose scores say how much differences vary"
@@ -96,8 +96,23 @@ def _parser() -> argparse.ArgumentParser:
     add("sync", commands.sync, "bring MLflow to show what the store has")
     ui = add("ui", commands.ui, "open MLflow's pages on this machine")
     ui.add_argument("--port", type=_count, default=5000)
+    _add_compare(subparsers)
     _add_verdict(subparsers)
     return parser
+
+
+def _add_compare(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "set two sweeps side by side: what differs, arms on shared tasks, paired differences"
+    compare = subparsers.add_parser("compare", help=text, description=text)
+    option = compare.add_argument
+    option("spec", metavar="SPEC_A", help="a sweep file, or the name of a shipped one")
+    option("other", metavar="SPEC_B", help="the other")
+    option("--store", default="store", metavar="DIR_OR_URI", help="where results are kept (./store)")
+    option("--other-store", metavar="DIR_OR_URI", help="of SPEC_B, if not the same")
+    option("--data-root", type=Path, metavar="DIR", help="folder of data sets (HYBRID_DATA_ROOT)")
+    option("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    option("--json", action="store_true", help="print one JSON object and nothing else")
+    compare.set_defaults(command=commands.compare)
 
 
 def _add_verdict(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -150,6 +150,31 @@ def ui(arguments: argparse.Namespace) -> Answer:
     return serve(store, uri, port=arguments.port), {"uri": tracking_uri(store, uri)}
 
 
+def compare(arguments: argparse.Namespace) -> Answer:
+    from rich.console import Console
+
+    from sweeps.compare import compare_sweeps, compared_tables, print_compared
+    from sweeps.plan import make_plan
+    from sweeps.spec import read_spec
+    from sweeps.store import Store
+    from sweeps.tables import markdown
+
+    root: Path | None = arguments.data_root
+    later = root is None and "HYBRID_DATA_ROOT" not in os.environ
+    stores = Store(arguments.store), Store(arguments.other_store or arguments.store)
+    sweeps = [read_spec(spec, (), root, files_later=later) for spec in (arguments.spec, arguments.other)]
+    plans = make_plan(sweeps[0], stores[0], root), make_plan(sweeps[1], stores[1], root)
+    compared = compare_sweeps(plans, stores)
+    if arguments.markdown is not None:
+        arguments.markdown.parent.mkdir(parents=True, exist_ok=True)
+        tables = [markdown(table) for table in compared_tables(compared)]
+        notes = [f"{note}  \n" for note in compared.notes]
+        arguments.markdown.write_text("\n".join((*tables, *notes)), encoding="utf-8")
+    if not arguments.json:
+        print_compared(compared, Console())
+    return DONE, compared.as_json()
+
+
 def verdict(arguments: argparse.Namespace) -> Answer:
     from rich.console import Console
 

@@ -239,7 +239,7 @@ def _pairs_of_plan(plan: Plan) -> Iterable[Pair]:
 
 
 def _pairs_of_store(store: Store, plan: Plan) -> Iterable[Pair]:
-    """Models of any sweep in a store that differ in the reference's axes alone and have these tasks' scores."""
+    """Models of any sweep in a store, alike but for the reference's axes, that have scores of these tasks."""
     wanted = plan.sweep.evaluate.groups[plan.sweep.guardrail.group]
     reference = {name: _plain(value) for name, value in plan.sweep.reference.items()}
     scores: dict[str, dict[str, str]] = {}
