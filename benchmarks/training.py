@@ -24,12 +24,13 @@ from typing import Any
 
 import torch
 
-from hybrid.batching import Mixture, Pool
+from hybrid.batching import Mixture
 from hybrid.config import TrainConfig
 from hybrid.data.pairs import load_pairs
 from hybrid.data.records import ParallelPairs
 from hybrid.encoder import Encoder, hardware_precision
 from hybrid.optimizer import Optimizer
+from hybrid.pair_pool import Pool
 from hybrid.train import Progress, train
 
 LENGTH = 128  # tokens of questions and of passages

@@ -16,11 +16,13 @@ from made_pairs import make_pairs
 from small_sweep import write_small_backbone
 
 from hybrid import train as training
-from hybrid.batching import Mixture, Pool
+from hybrid.batch_tokens import pieces
+from hybrid.batching import Mixture
 from hybrid.config import TrainConfig
 from hybrid.encoder import Encoder, hardware_precision
 from hybrid.errors import BadInput
 from hybrid.optimizer import learning_rate
+from hybrid.pair_pool import Pool
 from hybrid.train import CURVE, DivergenceError, Progress, train
 
 PRECISIONS = ["fp32", *(["bf16"] if hardware_precision() == "bf16" else [])]
@@ -98,9 +100,9 @@ def test_pieces_change_neither_loss_nor_gradient(backbone, monkeypatch):
         )
         batch = run.mixture.batch(0)
         token_ids = run.tokens.of(batch)
-        pieces = training._pieces(token_ids, tokens, chunk)
-        assert sorted(i for piece in pieces for i in piece) == list(range(16))
-        loss = run.backward(batch, token_ids, pieces)
+        groups = pieces(token_ids, tokens, chunk)
+        assert sorted(i for piece in groups for i in piece) == list(range(16))
+        loss = run.backward(batch, token_ids, groups)
         found = [w.grad.flatten() for w in encoder.parameters() if w.grad is not None]
         gradients.append(torch.cat([torch.tensor([loss]), *found]))
     for other in gradients[1:]:
@@ -118,7 +120,7 @@ def test_loss_and_gradient_are_those_of_sentence_transformers(backbone, symmetri
     run = training._Run(config, Mixture(config, Pool([make_pairs()])), ours)
     batch = run.mixture.batch(2)
     token_ids = run.tokens.of(batch)
-    loss = run.backward(batch, token_ids, training._pieces(token_ids, 200, None))
+    loss = run.backward(batch, token_ids, pieces(token_ids, 200, None))
 
     pool, rows = run.mixture.pool, batch.pairs.tolist()
     questions = [pool.question(*key) for key in zip(rows, batch.query_languages, strict=True)]

@@ -1,0 +1,41 @@
+"""What training sets of its process and gives back: threads, random state, determinism; memory's end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.utils import deterministic
+
+from hybrid.config import TrainConfig
+from hybrid.loss import random_state, set_random_state
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had, in any of the ways torch and Python say so."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+@contextmanager
+def process_of(config: TrainConfig) -> Iterator[None]:
+    """Threads, random state and determinism as `config` says, then as before: trials share processes."""
+    devices = [torch.device("cuda", torch.cuda.current_device())] if config.device == "cuda" else []
+    threads, random = torch.get_num_threads(), random_state(devices)
+    only_deterministic = torch.are_deterministic_algorithms_enabled()
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(config.device == "cpu")
+        # It would cost time, and nothing here reads what it did not write.
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        set_random_state(random, devices)
+        torch.use_deterministic_algorithms(only_deterministic)
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = benchmark
