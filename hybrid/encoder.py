@@ -4,12 +4,16 @@ Shapes: batch = texts in a batch, length = tokens of its longest text, dim = siz
 """
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import tokenizers
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
@@ -18,6 +22,7 @@ from torch import Tensor, nn
 
 from hybrid.backbones import Backbone, resolve
 from hybrid.data.records import Precision
+from hybrid.data.tokens import TokenRows, tokens_of
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
 from hybrid.loading import check_model, load_model, no_progress_bars, positions_of, prompt
@@ -40,6 +45,7 @@ class Encoder:
 
     `shipped_query_length` and `shipped_passage_length` are what the model's files (or its row in
     `BACKBONES`) say; `max_query_length` and `max_passage_length` what was asked for on loading.
+    With `keeps_tokens`, token ids are kept in this machine's cache, for this and every other process.
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class Encoder:
         *,
         max_query_length: int | None = None,
         max_passage_length: int | None = None,
+        keeps_tokens: bool = False,
     ) -> None:
         self.model = model
+        self.keeps_tokens = keeps_tokens
         self.backbone = backbone
         transformer: Any = model[0]
         longest = model.max_seq_length or 512
@@ -73,6 +81,7 @@ class Encoder:
         max_passage_length: int | None = None,
         device: str = "cpu",
         trust_remote_code: bool = False,
+        keeps_tokens: bool = False,
     ) -> Self:
         """Load a row of `BACKBONES`, a folder, or a model of the hub. Lengths in tokens; None: as it ships.
 
@@ -90,7 +99,13 @@ class Encoder:
         mistakes = check_model(name_or_path, model, max_query_length, max_passage_length)
         if mistakes:
             raise BadInput(mistakes)
-        return cls(model, backbone, max_query_length=max_query_length, max_passage_length=max_passage_length)
+        return cls(
+            model,
+            backbone,
+            max_query_length=max_query_length,
+            max_passage_length=max_passage_length,
+            keeps_tokens=keeps_tokens,
+        )
 
     @property
     def dim(self) -> int:
@@ -128,6 +143,37 @@ class Encoder:
             return_token_type_ids=False,
         )
         return [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
+
+    def kept_tokens(
+        self, texts: Sequence[str | None], kind: Kind, *, max_length: int | None = None
+    ) -> TokenRows | None:
+        """What `tokenize` returns, from this machine's cache, where it is put if it is not there yet.
+
+        None if this encoder keeps no tokens, or its tokenizer is one whose state has no one written form.
+        """
+        digest = self.tokenizer_digest if self.keeps_tokens else None
+        if digest is None:
+            return None
+        prompt = self.query_prompt if kind == "query" else self.passage_prompt
+        length = max_length or (self.max_query_length if kind == "query" else self.max_passage_length)
+        return tokens_of(
+            texts,
+            lambda block: self.tokenize(block, kind, max_length=length),
+            key=[digest, prompt, length],
+        )
+
+    @cached_property
+    def tokenizer_digest(self) -> str | None:
+        """20 hexadecimal digits of all that decides token ids, but for prompt and length."""
+        tokenizer: Any = self.model.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        state = json.loads(backend.to_str())
+        parts = {name: part for name, part in state.items() if name not in ("truncation", "padding")}
+        sides = (tokenizer.truncation_side, getattr(tokenizer, "split_special_tokens", False))
+        text = json.dumps([tokenizers.__version__, sides, parts], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
     def collate(self, token_ids: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
         """Pad token ids to the longest: input ids and attention mask, each int64 of shape (batch, length)."""
@@ -210,9 +256,12 @@ class Encoder:
         """
         first_with: dict[bytes, int] = {}
         order = np.argsort([-len(text) for text in texts], kind="stable")  # (texts,)
+        kept = self.kept_tokens(texts, kind, max_length=max_length)
 
         def tokenize(start: int) -> list[TokenIds]:
             rows = order[start : start + _TEXTS_TOKENISED_TOGETHER]
+            if kept is not None:
+                return [kept[int(row)] for row in rows]
             return self.tokenize([texts[int(row)] for row in rows], kind, max_length=max_length)
 
         with ThreadPoolExecutor(max_workers=1) as pool:

@@ -60,8 +60,7 @@ def evaluate(
         queries = kind == "query"
         length = config.max_query_length if queries else config.max_document_length
         shipped = encoder.shipped_query_length if queries else encoder.shipped_passage_length
-        texts = chain.from_iterable(part.texts for part in parts)
-        while some := list(islice(texts, _TEXTS_AT_ONCE)):
+        for some in in_blocks(parts):
             yield encoder.encode(some, kind, precision=config.precision, max_length=length or shipped)
             done += len(some)
             if progress is not None:
@@ -86,6 +85,13 @@ def evaluate(
     if not len(rows):
         raise BadInput(f"task {task.name!r}: no query has a relevant document among the candidates.")
     return rows.table()
+
+
+def in_blocks(parts: Iterable[Texts]) -> Iterator[list[str]]:
+    """The texts of all parts, one after another, as many at a time as are encoded together."""
+    texts = chain.from_iterable(part.texts for part in parts)
+    while some := list(islice(texts, _TEXTS_AT_ONCE)):
+        yield some
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,6 @@ def _check(trial: Trial, record: TrialRecord, store: Store, model: Path, data_ro
     """Load the written model and measure it on its quickest task; BadInput if the scores are others."""
     import torch
 
-    from hybrid.data.tasks import load_task
     from hybrid.encoder import Encoder
     from hybrid.evaluate import evaluate
     from hybrid.score_table import macro

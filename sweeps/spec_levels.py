@@ -1,4 +1,4 @@
-"""Tasks written as mappings, `{task: climate-fever, level: pool, depth: 50}`, in the one spelling of a name."""
+"""Tasks written as mappings, `{task: climate-fever, level: pool, depth: 50}`, by their one name."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,7 @@ def _train(
         max_passage_length=config.max_passage_length,
         device=config.device,
         trust_remote_code=trust_remote_code,
+        keeps_tokens=True,
     )
     checkpoint = folder / "checkpoint"
     store.get_checkpoint(train_key, checkpoint)
@@ -214,6 +215,7 @@ def _load(trial: Trial, model: Path | None) -> "Encoder":
         max_passage_length=lengths[1],
         device=device,
         trust_remote_code=trial.trust_remote_code,
+        keeps_tokens=True,
     )
 
 
@@ -227,6 +229,7 @@ def _evaluate(
     on_progress: Callable[[Progress], None],
 ) -> float:
     """Measure one task and store its scores; returns the seconds it took."""
+    from hybrid.coverage import known_coverage
     from hybrid.evaluate import evaluate
 
     task = read_task(trial, task_name, store, data_root)
@@ -243,6 +246,7 @@ def _evaluate(
         "task_digest": task.digest,
         "seconds": seconds,
         "documents": sum(len(texts) for texts in task.documents.values()),
+        "coverage": [asdict(one) for one in known_coverage(encoder, task, trial.evaluate)],
         "synthetic": task.synthetic,
         "notes": list(task.notes),
         "evaluate": trial.evaluate.model_dump(mode="json"),
@@ -294,13 +298,6 @@ def _free_memory() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-
-
-@lru_cache(maxsize=_TASKS_KEPT)
-def _task(name: str, data_root: Path | None) -> "Task":
-    from hybrid.data.tasks import load_task
-
-    return load_task(name, data_root)
 
 
 @lru_cache(maxsize=_PAIRS_KEPT)

@@ -91,8 +91,8 @@ def cut(task: Task, pool: Pool, name: str) -> Task:
     there = sum(map(len, documents.values()))
     if there != len(pool.documents):
         raise BadInput(
-            f"{name}: {len(pool.documents) - there} documents of its pool are not in the collection: the pool "
-            "is of another version of the data; `sweeps prepare` builds the right one"
+            f"{name}: {len(pool.documents) - there} documents of its pool are not in the collection: "
+            "the pool is of another version of the data; `sweeps prepare` builds the right one"
         )
     notes = (*task.notes, str(pool))
     cut = replace(task, name=name, documents=documents, digest="", notes=notes)

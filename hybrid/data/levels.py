@@ -16,7 +16,7 @@ Level = Literal["nano", "pool", "full"]
 LEVELS: tuple[Level, ...] = ("nano", "pool", "full")
 
 DEPTH = 100
-"""Unjudged documents that a pool takes for each query from each ranking: as deep as the deepest measure looks."""
+"""Unjudged documents that a pool takes for each query from each ranking: as deep as any measure looks."""
 
 _NANO = "nano-"
 _WRITTEN = re.compile(r"(?P<level>[^-]*)(-(?P<depth>.*))?")
@@ -80,7 +80,7 @@ def queries_of(name: str) -> str:
 
 
 def fullest(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Of tasks that ask the same queries at several levels, the fullest alone; a mean counts no query twice."""
+    """Of tasks that ask the same queries at several levels the fullest, so that a mean counts none twice."""
     best: dict[str, str] = {}
     for name in names:
         queries = queries_of(name)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from hybrid.data.cache import content_hash
 from hybrid.data.digests import remember_digest, remembered_digest, task_digest
+from hybrid.data.document_pools import cut, read_pool
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.levels import read_level
 from hybrid.data.locate import locate
-from hybrid.data.document_pools import cut, read_pool
 from hybrid.data.records import Task
 from hybrid.data.source import Source
 from hybrid.errors import BadInput

@@ -1,4 +1,8 @@
-"""Token ids on disk: tokenised once per tokenizer, texts, kind and length, memory-mapped by every trial."""
+"""Token ids on disk: tokenised once on a machine, memory-mapped by every trial.
+
+Arrow files with one row of token ids a text, keyed by what decides them: the tokenizer, the prompt, the
+greatest length, and the texts themselves in their order.
+"""
 
 import hashlib
 import json
@@ -9,28 +13,32 @@ from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from hybrid.data.arrow import ROWS, open_table
 from hybrid.data.cache import build_once, cache_folder
 
 Ids = npt.NDArray[np.int32]
 
-_TEXTS_AT_ONCE = 10_000
+_VERSION = 2  # of the files
+_SCHEMA = pa.schema([pa.field("ids", pa.list_(pa.int32()))])
 
 
 class TokenRows(Sequence[Ids]):
-    """Token ids of many texts, end to end in one memory-mapped array."""
+    """Token ids of many texts, memory-mapped: only the rows asked for are read."""
 
-    def __init__(self, ids: Ids, ends: npt.NDArray[np.int64]) -> None:
-        self.ids = ids  # (all tokens,)
-        self.ends = ends  # (texts + 1,) the first is 0
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        # Every chunk but the last has ROWS rows, as `_write` made them.
+        self._parts = [(chunk.values.to_numpy(), chunk.offsets.to_numpy()) for chunk in column.chunks]
+        self._length = len(column)
 
     def __len__(self) -> int:
-        return len(self.ends) - 1
+        return self._length
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of every text, (texts,)."""
-        return np.diff(self.ends)
+        return np.concatenate([np.empty(0, np.int64), *(np.diff(offsets) for _, offsets in self._parts)])
 
     @overload
     def __getitem__(self, index: int) -> Ids: ...
@@ -42,40 +50,52 @@ class TokenRows(Sequence[Ids]):
         row = index + len(self) if index < 0 else index
         if not 0 <= row < len(self):
             raise IndexError(f"{index} is outside {len(self)} texts")
-        return self.ids[self.ends[row] : self.ends[row + 1]]
+        part, place = divmod(row, ROWS)
+        values, offsets = self._parts[part]
+        ids: Ids = values[offsets[place] : offsets[place + 1]]
+        return ids
 
 
 def tokens_of(
-    texts: Sequence[str], tokenize: Callable[[Sequence[str]], Sequence[Ids]], *, key: Sequence[str | int]
+    texts: Sequence[str | None],
+    tokenize: Callable[[Sequence[str]], Sequence[Ids]],
+    *,
+    key: Sequence[str | int],
 ) -> TokenRows:
     """The token ids of `texts`, from the cache or by `tokenize`, called with some thousand texts at a time.
 
-    `key` names everything that decides them: the tokenizer's digest, the digest and language of the texts,
-    query or passage, prompt, greatest length. Two processes that ask at once tokenise once.
+    `key` names what decides them beside the texts: the tokenizer's digest, the prompt, the greatest length.
+    A text that is None counts as empty. Two processes that ask at once tokenise once.
     """
-    name = hashlib.sha256(json.dumps(["tokens", 1, *key]).encode()).hexdigest()[:20]
+    name = hashlib.sha256(json.dumps(["tokens", _VERSION, *key, _digest(texts)]).encode()).hexdigest()[:20]
     folder = build_once(
         cache_folder() / "tokens" / name, lambda unfinished: _write(texts, tokenize, unfinished)
     )
-    ids = (
-        np.memmap(folder / "ids.i32", np.int32, "r")
-        if (folder / "ids.i32").stat().st_size
-        else np.empty(0, np.int32)
-    )
-    return TokenRows(ids, np.load(folder / "ends.npy"))
+    return TokenRows(open_table(folder / "ids.arrow")["ids"])
 
 
-def _write(texts: Sequence[str], tokenize: Callable[[Sequence[str]], Sequence[Ids]], folder: Path) -> None:
-    lengths = [0]
-    with (folder / "ids.i32").open("wb") as file:
+def _digest(texts: Sequence[str | None]) -> str:
+    """Of the texts in their order: 32 hexadecimal digits."""
+    whole = hashlib.blake2b(digest_size=16)
+    for block in _blocks(texts):
+        encoded = [text.encode("utf-8", "surrogatepass") for text in block]
+        whole.update(b"".join(b"%d:%s" % (len(raw), raw) for raw in encoded))
+    return whole.hexdigest()
+
+
+def _write(
+    texts: Sequence[str | None], tokenize: Callable[[Sequence[str]], Sequence[Ids]], folder: Path
+) -> None:
+    with pa.OSFile(str(folder / "ids.arrow"), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
         for block in _blocks(texts):
-            for row in tokenize(block):
-                lengths.append(len(row))
-                file.write(np.asarray(row, np.int32).tobytes())
-    np.save(folder / "ends.npy", np.cumsum(lengths, dtype=np.int64))
+            rows = tokenize(block)
+            offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
+            values = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
+            column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+            writer.write_batch(pa.record_batch([column], schema=_SCHEMA))
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+def _blocks(texts: Sequence[str | None]) -> Iterator[list[str]]:
     rest = iter(texts)
-    while block := list(islice(rest, _TEXTS_AT_ONCE)):
+    while block := [text or "" for text in islice(rest, ROWS)]:
         yield block
