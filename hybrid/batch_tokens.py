@@ -2,9 +2,11 @@
 
 from hybrid.batching import Batch, Mixture
 from hybrid.config import TrainConfig
+from hybrid.data.tokens import TokenRows
 from hybrid.encoder import Encoder, TokenIds
 
 _TOKENISED_AHEAD = 100  # steps
+_MOST_KEPT = 200_000  # pairs of a set; of a larger one a run sees too little to tokenise it whole
 _QUESTION, _PASSAGE = -2, -1
 
 Text = tuple[int, int, str]
@@ -17,6 +19,7 @@ class BatchTokens:
     def __init__(self, config: TrainConfig, mixture: Mixture, encoder: Encoder) -> None:
         self.config, self.mixture, self.encoder = config, mixture, encoder
         self.known: dict[Text, TokenIds] = {}
+        self.columns: dict[tuple[int, int, str], TokenRows | None] = {}
         self.ready = range(0)  # steps whose texts are all tokenised
 
     def of(self, batch: Batch) -> list[TokenIds]:
@@ -29,6 +32,9 @@ class BatchTokens:
 
     def tokenize(self, new: set[Text]) -> None:
         pool, config = self.mixture.pool, self.config
+        if self.encoder.keeps_tokens:
+            self.known.update({text: ids for text in new if (ids := self.kept(text)) is not None})
+            new = new - self.known.keys()
         asked = sorted(text for text in new if text[0] == _QUESTION)
         questions = [pool.question(row, language) for _, row, language in asked]
         ids = self.encoder.tokenize(questions, "query", max_length=config.max_query_length)
@@ -40,6 +46,23 @@ class BatchTokens:
         ]
         ids = self.encoder.tokenize(passages, "passage", max_length=config.max_passage_length)
         self.known.update(zip(told, ids, strict=True))
+
+    def kept(self, text: Text) -> TokenIds | None:
+        """From this machine's cache, which holds the texts of a language as a whole; None: not held there."""
+        which, row, language = text
+        pairs, index = self.mixture.pool.rows[row]
+        if which not in (_QUESTION, _PASSAGE) or len(pairs) > _MOST_KEPT:
+            return None
+        column = (id(pairs), which, language)
+        if column not in self.columns:
+            asked, config = which == _QUESTION, self.config
+            self.columns[column] = self.encoder.kept_tokens(
+                (pairs.questions if asked else pairs.passages)[language],
+                "query" if asked else "passage",
+                max_length=config.max_query_length if asked else config.max_passage_length,
+            )
+        rows = self.columns[column]
+        return None if rows is None else rows[index]
 
 
 def _texts(batch: Batch) -> list[Text]:

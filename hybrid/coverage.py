@@ -81,7 +81,7 @@ def coverage(encoder: Encoder, task: Task, config: EvalConfig) -> list[Coverage]
 
 
 def _document_tokens(encoder: Encoder, task: Task, length: int) -> Iterator[TokenIds]:
-    """The token ids of all documents, language after language, a block at a time as evaluation encodes them."""
+    """The token ids of all documents, in the blocks that evaluation encodes them in."""
     for texts in in_blocks(task.documents.values()):
         kept = encoder.kept_tokens(texts, "passage", max_length=length)
         yield from encoder.tokenize(texts, "passage", max_length=length) if kept is None else kept

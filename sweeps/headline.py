@@ -23,9 +23,9 @@ def metric_names(series: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     names = {}
     for select in (False, True):
         some = [one for one in series if one["group"].startswith("select_") == select]
-        bases = [task.partition(":")[0] for task in dict.fromkeys(one["task"] for one in some)]
+        bases = [_base(task) for task in dict.fromkeys(one["task"] for one in some)]
         for one in some:
-            base = one["task"].partition(":")[0]
+            base = _base(one["task"])
             names[one["id"]] = _name(one, _slug(one["task"] if bases.count(base) > 1 else base))
     return names
 
@@ -40,6 +40,12 @@ def _name(series: Mapping[str, Any], task: str) -> str:
     if series["group"].startswith("select_"):
         return f"select/{name.removeprefix('select_')}"
     return name
+
+
+def _base(task: str) -> str:
+    """The set without its split; a level stays, for other numbers come of it."""
+    name, at, level = task.partition("@")
+    return name.partition(":")[0] + at + level
 
 
 def _slug(text: str) -> str:

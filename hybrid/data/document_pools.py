@@ -35,8 +35,8 @@ class Pool:
 
     def __str__(self) -> str:
         return (
-            f"a pool of {len(self.documents):,} of {self.of:,} documents: the {self.judged:,} judged and, for "
-            f"each query, the {self.depth} unjudged that stand highest by {', '.join(self.rankings)}; it "
+            f"a pool of {len(self.documents):,} of {self.of:,} documents: the {self.judged:,} judged and, "
+            f"for each query, the {self.depth} unjudged that stand highest by {', '.join(self.rankings)}; it "
             "flatters tuned arms, whose own new mistakes are not in it"
         )
 
@@ -71,7 +71,7 @@ def read_pool(path: Path) -> Pool | None:
 
 
 def pool_digest(path: Path) -> str | None:
-    """The content digest of the task cut to the pool in a file, without reading the pool; None if not there."""
+    """The content digest of the task cut to the pool in a file; the pool is not read. None if not there."""
     if not path.is_file():
         return None
     try:
