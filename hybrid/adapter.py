@@ -39,7 +39,7 @@ def adapted(encoder: Encoder, config: TrainConfig) -> Iterator[None]:
     transformer: Any = encoder.model[0]
     lora = LoraConfig(
         r=config.lora_rank,
-        lora_alpha=config.lora_alpha,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # a factor, not a count
         lora_dropout=config.lora_dropout,
         target_modules="all-linear",
     )

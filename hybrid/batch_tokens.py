@@ -33,7 +33,7 @@ class BatchTokens:
     def tokenize(self, new: set[Text]) -> None:
         pool, config = self.mixture.pool, self.config
         if self.encoder.keeps_tokens:
-            self.known.update({text: ids for text in new if (ids := self.kept(text)) is not None})
+            self.known.update({text: kept for text in new if (kept := self.kept(text)) is not None})
             new = new - self.known.keys()
         asked = sorted(text for text in new if text[0] == _QUESTION)
         questions = [pool.question(row, language) for _, row, language in asked]

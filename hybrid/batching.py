@@ -128,7 +128,7 @@ class Mixture:
             shares = np.array([self.pool.pairs_in[lang] for lang in languages], dtype=np.float64)
             turns = _rank(draws, place) + block * BLOCK
             point = (self._random(_MONO_LANGUAGE).random() + turns * _GOLDEN) % 1.0
-            return languages[_drawn(shares / shares.sum(), np.array([point]))[0]]
+            return languages[int(_drawn(shares, np.array([point]))[0])]
         order = self._random(_MONO_LANGUAGE, block // len(languages)).permutation(len(languages))
         turn = _rank(draws, place) + block * _spread(len(languages))
         return languages[int(order[turn % len(languages)])]
@@ -203,7 +203,8 @@ def _rank(draws: Floats, place: int) -> int:
 def _drawn(shares: Floats, points: Floats) -> Ints:
     """Index whose part of [0, 1), cut in proportion to `shares`, holds each point."""
     ends = np.cumsum(shares)
-    return np.minimum(np.searchsorted(ends, points * ends[-1], side="right"), len(shares) - 1)
+    found = np.searchsorted(ends, points * ends[-1], side="right")
+    return np.minimum(found, len(shares) - 1).astype(np.int64)
 
 
 def apportion(weights: Sequence[float], count: int) -> list[int]:

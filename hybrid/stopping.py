@@ -11,13 +11,16 @@ from hybrid.config import EvalConfig, TrainConfig
 from hybrid.data.pairs import load_pairs
 from hybrid.data.records import ParallelPairs, Task
 from hybrid.data.tasks import load_task
-from hybrid.encoder import Encoder
+from hybrid.encoder import Encoder, Kind
 from hybrid.epoch_plan import plan_epoch
 from hybrid.errors import BadInput
 from hybrid.evaluate import evaluate
 from hybrid.loss import info_nce
 from hybrid.pair_pool import Pool, conflicts
 from hybrid.score_table import summarise
+
+_QUERY: Kind = "query"
+_PASSAGE: Kind = "passage"
 
 
 @dataclass(frozen=True)
@@ -61,26 +64,18 @@ class SelectionSet:
         config, pool = self.config, Pool([held], [language])
         size = min(config.batch_size, len(set(pool.clusters.tolist())))
         order = np.random.default_rng(0).permutation(len(pool))
-        vectors = [
-            torch.from_numpy(
-                encoder.encode(texts, kind, precision=config.precision, max_length=length)  # (pairs, D)
+        questions = [pool.question(row, language) for row in range(len(pool))]
+        passages = [pool.passage(row, language) for row in range(len(pool))]
+        asked, told = (
+            torch.from_numpy(encoder.encode(texts, kind, precision=config.precision, max_length=length))
+            for texts, kind, length in (
+                (questions, _QUERY, config.max_query_length),
+                (passages, _PASSAGE, config.max_passage_length),
             )
-            for kind, texts, length in (
-                (
-                    "query",
-                    [pool.question(row, language) for row in range(len(pool))],
-                    config.max_query_length,
-                ),
-                (
-                    "passage",
-                    [pool.passage(row, language) for row in range(len(pool))],
-                    config.max_passage_length,
-                ),
-            )
-        ]
+        )  # (pairs, D) each
         losses = [
             info_nce(
-                vectors[0][rows], vectors[1][rows],
+                asked[rows], told[rows],
                 temperature=config.temperature, symmetric=config.symmetric,
                 conflicts=torch.from_numpy(conflicts(pool.clusters[rows])),
             ).item()
@@ -146,11 +141,15 @@ class Stopping:
     def enough(self) -> bool:
         return sum(step > self.best_step for step, _ in self.looks) >= self.patience
 
-    def record(self, config: TrainConfig) -> dict[str, Any]:
+    def record(self, selection: SelectionSet) -> dict[str, Any]:
+        """What was looked at and seen, as JSON; a loss as the loss it is."""
+        config = selection.config
         sign = -1.0 if config.stop_measure == "loss" else 1.0
         return {
             "on": config.stop_on,
+            "digest": selection.digest,
             "measure": config.stop_measure,
+            "languages": list(selection.languages),
             "looks": [{"step": step, "value": sign * value} for step, value in self.looks],
             "best_step": self.best_step,
             "stopped_at": self.looks[-1][0],

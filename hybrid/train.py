@@ -151,7 +151,7 @@ def train(
         resumed_from=begun,
         peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         events=run.events,
-        stopping=run.stopping.record(config) if selection is not None else None,
+        stopping=run.stopping.record(selection) if selection is not None else None,
     )
 
 

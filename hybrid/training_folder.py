@@ -16,11 +16,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from hybrid.backbones import backbone_digest, resolve
-from hybrid.config import TrainConfig, train_key
+from hybrid.config import TrainConfig, model_key, train_key
 from hybrid.config_file import read_config, write_config
-from hybrid.data.locate import check_names
+from hybrid.data.locate import Role, check_names
 from hybrid.data.pairs import load_pairs
 from hybrid.errors import BadInput
+from hybrid.field_rules import contradictions
 
 
 def train_in_folder(
@@ -41,13 +42,18 @@ def train_in_folder(
         record: dict[str, Any] = json.loads(record_file.read_text(encoding="utf-8"))
         return {**record, "already_finished": True}
 
+    from hybrid.adapter import adapter_is_missing
+    from hybrid.batch_checks import check
     from hybrid.encoder import Encoder
-    from hybrid.train import Progress, check, train
+    from hybrid.merging import average_with_untouched
+    from hybrid.stopping import load_selection_set
+    from hybrid.train import Progress, train
 
     pairs = [load_pairs(name, data_root, passage=config.passage) for name in config.data]
-    mistakes = check(config, pairs)
+    mistakes = check(config, pairs) + adapter_is_missing(config)
     if mistakes:
         raise BadInput(mistakes)
+    selection = load_selection_set(config, data_root)
     encoder = Encoder.load(
         config.backbone,
         max_query_length=config.max_query_length,
@@ -71,26 +77,34 @@ def train_in_folder(
         config,
         pairs,
         encoder,
+        selection=selection,
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
         on_progress=show,
     )
+    if config.merge:
+        average_with_untouched(encoder, Encoder.load(config.backbone, device=config.device), config.merge)
     partial = folder / "model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     encoder.save(partial)
     pq.write_table(result.curve, folder / "curve.parquet", compression="zstd")
     _write_json(folder / "mixture.json", result.mixture)
     digests = {one.name: one.digest for one in pairs}
+    if selection is not None:
+        digests[f"stop_on {config.stop_on}"] = selection.digest
+    trained = train_key(
+        config, backbone_digest=backbone_digest(resolve(config.backbone)), data_digests=digests
+    )
     record = {
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         "resumed_from": result.resumed_from,
         "peak_rss_mb": round(result.peak_rss_mb, 1),
         "events": result.events,
+        "early_stopping": result.stopping,
         "data_digests": digests,
-        "train_key": train_key(
-            config, backbone_digest=backbone_digest(resolve(config.backbone)), data_digests=digests
-        ),
+        "train_key": trained,
+        "model_key": model_key(trained, config.merge),
         "synthetic": any(one.synthetic for one in pairs),
     }
     _write_json(record_file, record)
@@ -105,7 +119,11 @@ def _check(config: TrainConfig, folder: Path, data_root: Path | None) -> None:
         resolve(config.backbone)
     except BadInput as error:
         mistakes += error.mistakes
+    mistakes += [f"{field}: {sentence}." for field, sentence in contradictions([config.model_dump()])]
     mistakes += check_names(config.data, role="train", data_root=data_root)
+    if config.stop_on is not None:
+        role: Role = "train" if config.stop_measure == "loss" else "task"
+        mistakes += check_names([config.stop_on], role=role, data_root=data_root)
     if folder.exists() and not folder.is_dir():
         mistakes.append(f"--out {folder}: is a file; give a folder.")
     elif (folder / "config.yaml").is_file():

@@ -24,7 +24,7 @@ def seconds_left(plan: "Plan", store: Store) -> float | None:
     train_rates, task_seconds = _recorded(plan, store)
     total = 0.0
     for trial in plan.todo:
-        if plan.lacks_training(trial) and trial.train is not None:
+        if plan.trains(trial) and trial.train is not None:
             rates = train_rates.get((trial.backbone, trial.train.precision))
             if not rates:
                 return None
@@ -67,7 +67,7 @@ def assumed_hours(plan: "Plan") -> Assumed | None:
     training = measuring = 0.0  # operations
     for trial in todo:
         weights = assume.weights[trial.backbone] * 1e6
-        if trial.train is not None and plan.lacks_training(trial):
+        if trial.train is not None and plan.trains(trial):
             passages = 1 + trial.train.hard_negatives
             tokens = trial.train.max_query_length + passages * trial.train.max_passage_length
             training += 6 * weights * tokens * trial.train.batch_size * trial.train.steps
@@ -103,7 +103,7 @@ def _recorded(
     for trial in plan.trials:
         if trial.train_key is None:
             continue
-        if trial.train is not None and trial.train_key in plan.trained:
+        if trial.train is not None and not trial.is_merged and trial.train_key in plan.trained:
             rates = train_rates[trial.backbone, trial.train.precision]
             seconds = _seconds(store.record(trial.train_key)) if len(rates) < _MOST_READ else None
             if seconds is not None:

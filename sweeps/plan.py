@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from hybrid.config import EvalConfig, TrainConfig, score_key, train_key, untouched_key
+from hybrid.config import EvalConfig, TrainConfig, model_key, score_key, train_key, untouched_key
 from hybrid.data.levels import is_pool, read_level
 from hybrid.data.pairs import Passage
 from hybrid.data.records import Precision
@@ -17,6 +17,7 @@ from hybrid.hardware import cpu_precision
 from sweeps.arms import Arm, name_arms
 from sweeps.digests import Digests
 from sweeps.estimate import seconds_left
+from sweeps.plan_notes import not_here, other_lengths
 from sweeps.spec import Group, Sweep
 from sweeps.store import Store
 
@@ -38,10 +39,16 @@ class Trial:
     gpus: float
     trust_remote_code: bool = False
     pools: Mapping[str, str] = field(default_factory=dict)  # task at level pool -> what names its pool
+    merges: str | None = None  # key of the training whose weights are merged; None: measured as trained
+    digests: Mapping[str, str] = field(default_factory=dict)  # of its training sets and backbone
 
     @property
     def label(self) -> str:
         return self.arm.alias if self.seed is None else f"{self.arm.alias} s{self.seed}"
+
+    @property
+    def is_merged(self) -> bool:
+        return self.train is not None and self.train.merge > 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,19 @@ class Plan:
 
     def lacks_training(self, trial: Trial) -> bool:
         return trial.train is not None and (trial.train_key is None or trial.train_key not in self.trained)
+
+    def trains(self, trial: Trial) -> bool:
+        """Whether it is this trial that trains; merged ones share the training of one that came before."""
+        return id(trial) in self._training
+
+    @cached_property
+    def _training(self) -> frozenset[int]:
+        first: dict[tuple[Any, ...], Trial] = {}
+        for trial in sorted(self.todo, key=lambda one: one.is_merged):
+            if self.lacks_training(trial) and (trial.merges is None or trial.merges not in self.trained):
+                weights = tuple(item for item in trial.arm.axes.items() if item[0] != "merge")
+                first.setdefault((trial.seed, *weights), trial)
+        return frozenset(map(id, first.values()))
 
     def missing_tasks(self, trial: Trial) -> tuple[str, ...]:
         """Tasks the trial has no scores for."""
@@ -127,18 +147,19 @@ def make_plan(
         trials = [trial for arm in arms for trial in _trials(sweep, arm, digests)]
         index = store.index()
         keyed = [trial for trial in trials if trial.train_key]
+        keys = {key for t in keyed for key in (t.train_key, t.merges) if key}
         plan = Plan(
             sweep=sweep,
             arms=tuple(arms),
             trials=tuple(trials),
-            trained=frozenset(t.train_key for t in keyed if t.train_key and index.has_model(t.train_key)),
+            trained=frozenset(filter(index.has_model, keys)),
             scored=frozenset(
                 (t.train_key, key)
                 for t in keyed
                 for key in t.scores.values()
                 if key and t.train_key and index.has_scores(t.train_key, key)
             ),
-            begun=frozenset(t.train_key for t in keyed if t.train_key and index.has_checkpoint(t.train_key)),
+            begun=frozenset(filter(index.has_checkpoint, keys)),
             failures={
                 t.train_key: store.failure(t.train_key) or {}
                 for t in keyed
@@ -147,9 +168,9 @@ def make_plan(
             unknown=digests.unknown,
             digests=digests.known,
             notes=(
-                *_lengths(sweep, trials),
+                *other_lengths(sweep, trials),
                 *map(str, digests.overlaps(_training(sweep), sweep.evaluate.tasks)),
-                *_not_here(digests),
+                *not_here(digests),
             ),
         )
         return replace(plan, seconds_left=seconds_left(plan, store))
@@ -177,6 +198,9 @@ def prepare_sweep(
     training = _training(sweep)
     for name, passage in training:
         digests.pairs(name, passage)
+    if sweep.train.get("stop_on") or "stop_on" in sweep.axes:
+        for arm in name_arms(sweep.points, sweep.reference, _backbone(sweep)):
+            _trials(sweep, arm, digests)  # asks for the digest of what early stopping looks at, too
     for task in sweep.evaluate.tasks:
         digests.task(read_level(task).task)
     if digests.unknown:
@@ -229,8 +253,11 @@ def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
         digest = digests.task(task)
         scores[task] = score_key(evaluate, task=task, task_digest=digest) if digest else None
     backbone = digests.backbone(arm.backbone)
+    known: dict[str, str] = {}  # of the training sets
 
-    def trial(seed: int | None, config: TrainConfig | None, key: str | None) -> Trial:
+    def trial(
+        seed: int | None, config: TrainConfig | None, key: str | None, merges: str | None = None
+    ) -> Trial:
         return Trial(
             arm,
             seed,
@@ -243,6 +270,8 @@ def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
             rule.gpu,
             sweep.trust_remote_code,
             {task: key for task, key in pools.items() if key is not None},
+            merges,
+            {**known, arm.backbone: backbone} if backbone else known,
         )
 
     if arm.untouched:
@@ -252,15 +281,24 @@ def _trials(sweep: Sweep, arm: Arm, digests: Digests) -> list[Trial]:
     resolved.setdefault("threads", max(1, int(rule.cpu)))
     base = TrainConfig(**resolved, steps=steps_of(fields), seed=0, device="cuda" if on_gpu else "cpu")
     data = {name: digests.pairs(name, base.passage) for name in base.data}
-    known = {name: digest for name, digest in data.items() if digest is not None}
+    if base.stop_on is not None:
+        data[f"stop_on {base.stop_on}"] = _selection_digest(base.stop_on, base, digests)
+    known |= {name: digest for name, digest in data.items() if digest is not None}
     trials = []
     for seed in sweep.seeds:
         config = base.model_copy(update={"seed": seed})
-        key = None
-        if backbone and len(known) == len(data):
-            key = train_key(config, backbone_digest=backbone, data_digests=known)
-        trials.append(trial(seed, config, key))
+        if not backbone or len(known) < len(data):
+            trials.append(trial(seed, config, None))
+            continue
+        key = train_key(config, backbone_digest=backbone, data_digests=known)
+        merged = model_key(key, config.merge)
+        trials.append(trial(seed, config, merged, key if merged != key else None))
     return trials
+
+
+def _selection_digest(name: str, config: TrainConfig, digests: Digests) -> str | None:
+    """Of the set that early stopping looks at: its pairs for the loss, the task for a measure."""
+    return digests.pairs(name, config.passage) if config.stop_measure == "loss" else digests.task(name)
 
 
 def _proposed(sweep: Sweep, store: Store) -> list[Mapping[str, Any]]:
@@ -307,17 +345,3 @@ def _backbones(sweep: Sweep) -> tuple[str, ...]:
 
 def _backbone(sweep: Sweep) -> str:
     return str(sweep.train.get("backbone") or sweep.axes["backbone"][0])
-
-
-def _not_here(digests: Digests) -> list[str]:
-    names = ", ".join(digests.taken)
-    return [f"not on this machine, taken to be as the last run had it: {names}"] if names else []
-
-
-def _lengths(sweep: Sweep, trials: Sequence[Trial]) -> list[str]:
-    """Where the examples held are no whole number of batches: what is really seen."""
-    held = sweep.train.get("examples")
-    seen = sorted({t.train.steps * t.train.batch_size for t in trials if t.train is not None})
-    if not isinstance(held, int) or all(count == held for count in seen):
-        return []
-    return [f"{held} examples are held; in whole batches that is {', '.join(map(str, seen))}"]

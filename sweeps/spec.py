@@ -43,6 +43,7 @@ from sweeps.spec_sections import (
     Tracking,
 )
 from sweeps.spec_source import Source, apply_overrides, read_source
+from sweeps.spec_training import check_training
 
 __all__ = [
     "GROUPS",
@@ -136,6 +137,7 @@ def read_spec(
     train = _train(source, axes, notes)
     hold = _hold(source, train, axes, notes)
     points = axes.points(train)
+    check_training(source, train, points, data_root, files_later=files_later)
     reference = read_reference(source, axes, points, notes)
     check_resources(source, sections["resources"])
     check_tracking(source, sections["tracking"].uri)

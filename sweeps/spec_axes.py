@@ -62,7 +62,12 @@ class Axes:
             rows = [*rows, *({**row, **entry} for row in self.rows)]
         points: dict[tuple[Any, ...], Point] = {}
         for row in rows:
-            point = {axis: row.get(axis, fixed.get(axis, default(axis))) for axis in self.values}
+            for axis in (
+                self.values.keys() - row.keys()
+            ):  # named by `include` alone: the others have the fixed value
+                row = {**row, axis: fixed.get(axis, default(axis))}
+                self._met(axis, row[axis])
+            point = {axis: row[axis] for axis in self.values}
             points.setdefault(tuple(point.values()), point)
         if not points and not self.source.mistakes:
             self.source.mistake(("axes",), "no arm is left; loosen `exclude`")

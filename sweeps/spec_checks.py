@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from hybrid.backbones import resolve
+from hybrid.data.catalog import DATASETS
 from hybrid.data.levels import queries_of
 from hybrid.data.locate import Role, check_names, locate
 from hybrid.errors import BadInput
@@ -71,9 +72,11 @@ Share = tuple[str, str | None]
 """A data set and the split of it; None: all of it."""
 
 
-def _share(name: str, role: Role, data_root: FilePath | None) -> Share:
+def share_of(name: str, role: Role, data_root: FilePath | None) -> Share:
     try:
-        asked = queries_of(name) if role == "task" else name
+        asked = name.partition("@")[0]
+        if role == "task" and asked.partition(":")[0] in DATASETS:  # any other folder's default is its own
+            asked = queries_of(name)
         found = locate(asked, data_root, role=role, supply=False, probe=False)
     except BadInput:  # reported already
         base, _, split = name.partition("@")[0].partition(":")
@@ -81,7 +84,7 @@ def _share(name: str, role: Role, data_root: FilePath | None) -> Share:
     return found.dataset.name, found.split
 
 
-def _overlap(one: Share, other: Share) -> bool:
+def shares_queries(one: Share, other: Share) -> bool:
     """Whether two shares have queries in common: the same split, or a whole set and a split of it."""
     return one[0] == other[0] and (one[1] == other[1] or None in (one[1], other[1]))
 
@@ -121,7 +124,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
         for i, (place, name) in enumerate(names):
             if any(name == earlier for _, earlier in names[:i]):
                 source.mistake(place, f"{name} is listed twice in {path[-1]}; remove one")
-    tasks = {name: _share(name, "task", data_root) for names in groups.values() for _, name in names}
+    tasks = {name: share_of(name, "task", data_root) for names in groups.values() for _, name in names}
     found: list[tuple[Path, str]] = []
     for selection in SELECTION:
         for place, name in groups[selection]:
@@ -132,7 +135,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
                         f"{name} chooses and {other} reports, but they share queries; use disjoint splits",
                     )
                     for _, other in groups[reporting]
-                    if _overlap(tasks[name], tasks[other])
+                    if shares_queries(tasks[name], tasks[other])
                 ]
     for trained in dict.fromkeys(name for _, name in training):
         for path in groups:
@@ -142,7 +145,7 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
                     f"{name} is measured and {trained} trained on, but they share text; use disjoint splits",
                 )
                 for place, name in groups[path]
-                if _overlap(tasks[name], _share(trained, "train", data_root))
+                if shares_queries(tasks[name], share_of(trained, "train", data_root))
             ]
     for trained in dict.fromkeys(name for _, name in training):
         for path in (SELECTION[1], REPORTING[1]):

@@ -222,11 +222,19 @@ def test_every_training_field_can_be_an_axis(read) -> None:
         "clip_norm": "[1.0]", "temperature": "[0.05]", "symmetric": "[true, false]",
         "max_query_length": "[32]", "max_passage_length": "[64]", "chunk_size": "[null, 8]",
         "precision": "[fp32, auto]", "threads": "[1, 2]", "examples": "[64]", "updates": "[4]",
+        "weights": "[[2.0]]", "mono_languages": "[uniform, size]", "language_pairs": "[['en->de=2', 'any->en']]",
+        "hard_negatives": "[0, 1]", "adapter": "[none, lora]", "lora_rank": "[8]", "lora_alpha": "[8, 16]",
+        "lora_dropout": "[0.1]", "stop_on": "[null, 'faq:dev']", "stop_measure": "[loss, map]",
+        "stop_languages": "[[en]]", "stop_every": "[10]", "patience": "[2]", "merge": "[0.0, 0.5, 1.0]",
+    }
+    beside = {field: "adapter: lora" for field in ("lora_rank", "lora_alpha", "lora_dropout")} | {
+        field: "stop_on: 'faq:dev'" for field in ("stop_measure", "stop_languages", "stop_every", "patience")
     }  # fmt: skip
     assert set(values) == set(TRAIN_FIELDS)
     assert set(TRAIN_FIELDS) | set(FOLLOWS) == set(TrainConfig.model_fields) | {"examples", "updates"}
     for field, listed in values.items():
-        train = "" if field == "data" else "train: {data: [faq:train]}\n"
+        data = ["data: [faq:train]"] if field != "data" else []
+        train = f"train: {{{', '.join([*data, *filter(None, [beside.get(field)])])}}}\n"
         sweep = read(
             f"name: a\naxes: {{grid: {{{field}: {listed}}}}}\n{train}evaluate: {{zero_shot: [bugs]}}\n"
         )
@@ -420,7 +428,7 @@ def _plain(value: object) -> object:
 
 def test_the_examples_of_the_reference_page_hold(read) -> None:
     page = (Path(__file__).parents[1] / "docs" / "sweep-file.md").read_text(encoding="utf-8")
-    whole, axes = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
+    whole, axes, english = re.findall(r"```yaml\n(.*?)```", page, flags=re.S)
     local = {"xquad-r": "faq", "scifact": "bugs", "climate-fever-pool": "laws"}
     for name, here in local.items():
         whole = whole.replace(name, here)
@@ -428,3 +436,7 @@ def test_the_examples_of_the_reference_page_hold(read) -> None:
     start, end = whole.index("axes:"), whole.index("seeds:")
     sweep = read(whole[:start] + axes + whole[end:].replace(", learning_rate: 5e-5", ", backbone: minilm-l6"))
     assert len(sweep.points) == 5 + 2
+    rest = whole[end:].replace("reference: {mono_ratio: 1.0}\n", "")
+    sweep = read(whole[:start] + english + rest)
+    assert [point["languages"] for point in sweep.points] == [None, None, ("en",)]
+    assert sweep.reference == {"mono_ratio": 1.0, "languages": None}
