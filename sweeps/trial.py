@@ -4,8 +4,8 @@ The same function runs in this process and in Ray's workers, one trial after ano
 heavy imports, tasks and training pairs are read once, and nothing else outlives a trial.
 """
 
-import ctypes
 import gc
+import json
 import socket
 import tempfile
 import time
@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid.config import TrainConfig
 from sweeps.attempts import Attempts
+from sweeps.memory import free_memory
+from sweeps.merged import refuse_failed_training, store_merged
 from sweeps.plan import Trial
 from sweeps.pools import read_task
 from sweeps.provenance import hardware, peak_rss_mb, versions
+from sweeps.same_data import refuse_other_task, refuse_other_training
 from sweeps.store import Damaged, Store
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ class Outcome:
         return self.seconds - self.train_seconds - sum(self.evaluate_seconds.values())
 
 
+class Left(Exception):  # noqa: N818  not an error
+    """The trial was left because its machine is going away; what it had is in the store."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a trial is, for whoever watches."""
@@ -64,11 +71,13 @@ def run_trial(
     *,
     scratch: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Bring the store to hold everything `trial` is to give; what it already has is not made again.
 
-    `scratch` is a folder for files being made, by default one of the system's. Raises whatever
-    training or evaluation raise; the store then holds what was finished before.
+    `scratch` is a folder for files being made, by default one of the system's. When `leaving`, asked
+    between steps, says so, a checkpoint is stored and Left is raised. Raises whatever training or
+    evaluation raise; the store then holds what was finished before.
     """
     start = time.perf_counter()
     import_seconds = _import_once()
@@ -79,66 +88,89 @@ def run_trial(
     with tempfile.TemporaryDirectory(prefix="trial-", dir=scratch, ignore_cleanup_errors=True) as folder:
         config, train_seconds, resumed_from = trial.train, 0.0, 0
         model = _stored_model(trial, store, Path(folder)) if config is not None else None
-        trained = config is not None and model is None
+        lacks_model = config is not None and model is None
+        trained = lacks_model and not (trial.merges and store.has_model(trial.merges))
         if config is not None and trained:
+            refuse_failed_training(trial, store)
             train_seconds, resumed_from = _train(
-                config,
-                trial.trust_remote_code,
-                train_key,
+                trial,
+                config.model_copy(update={"merge": 0.0}),
+                trial.merges or train_key,
                 store,
                 data_root,
                 Path(folder),
                 attempts,
                 on_progress,
+                leaving,
             )
-            _free_memory()
+            free_memory()
+        if lacks_model:
+            store_merged(trial, store, Path(folder))
             model = _stored_model(trial, store, Path(folder))
+            if model is None:  # never measure the untouched backbone in its place
+                raise RuntimeError(
+                    f"{store}: the model just stored is gone or damaged; does another run write it?"
+                )
         evaluate_seconds: dict[str, float] = {}
         if missing := _missing(trial, store):
             encoder = _load(trial, model)
             corpora: Corpora = {}  # splits of one set share their documents
             for task in missing:
                 evaluate_seconds[task] = _evaluate(
-                    trial, encoder, task, corpora, store, data_root, on_progress
+                    trial, encoder, task, corpora, store, data_root, on_progress, leaving
                 )
             del encoder, corpora
     seconds = time.perf_counter() - start
     attempts.write("done")
+    store.clear_failure(train_key)  # of an earlier attempt, perhaps at a task that is no longer asked for
     return Outcome(trained, train_seconds, evaluate_seconds, import_seconds, seconds, resumed_from)
 
 
 def _train(
+    trial: Trial,
     config: TrainConfig,
-    trust_remote_code: bool,
     train_key: str,
     store: Store,
     data_root: Path | None,
     folder: Path,
     attempts: Attempts,
     on_progress: Callable[[Progress], None],
+    leaving: Callable[[], bool],
 ) -> tuple[float, int]:
     """Train and store the model; returns seconds of training and steps a checkpoint saved."""
     import pyarrow.parquet as pq
 
     from hybrid.encoder import Encoder
+    from hybrid.stopping import load_selection_set
     from hybrid.train import Progress as Step
     from hybrid.train import train
 
     pairs = [_pairs(name, data_root, config.passage) for name in config.data]
+    refuse_other_training(trial, pairs)
+    selection = load_selection_set(config, data_root)
     encoder = Encoder.load(
         config.backbone,
         max_query_length=config.max_query_length,
         max_passage_length=config.max_passage_length,
         device=config.device,
-        trust_remote_code=trust_remote_code,
+        trust_remote_code=trial.trust_remote_code,
         keeps_tokens=True,
     )
     checkpoint = folder / "checkpoint"
     store.get_checkpoint(train_key, checkpoint)
 
+    left = False
+
+    def leave() -> bool:
+        nonlocal left
+        left = leaving()
+        return left
+
     def keep(path: Path) -> None:
         store.put_checkpoint(train_key, path)
         attempts.write("cut off")
+        if left:
+            raise Left
 
     def tell(step: Step) -> None:
         on_progress(Progress("training", step.step / config.steps))
@@ -148,8 +180,10 @@ def _train(
         config,
         pairs,
         encoder,
+        selection=selection,
         checkpoint=checkpoint,
         checkpoint_seconds=CHECKPOINT_SECONDS,
+        checkpoint_now=leave,
         on_checkpoint=keep,
         on_progress=tell,
     )
@@ -166,6 +200,7 @@ def _train(
         "resumed_from": result.resumed_from,
         "attempts": attempts.count,
         "events": result.events,
+        "early_stopping": result.stopping,
         "peak_rss_mb": result.peak_rss_mb,
         "synthetic": any(one.synthetic for one in pairs),
         "notes": [note for one in pairs for note in one.notes],
@@ -227,17 +262,21 @@ def _evaluate(
     store: Store,
     data_root: Path | None,
     on_progress: Callable[[Progress], None],
+    leaving: Callable[[], bool],
 ) -> float:
     """Measure one task and store its scores; returns the seconds it took."""
     from hybrid.coverage import known_coverage
     from hybrid.evaluate import evaluate
 
     task = read_task(trial, task_name, store, data_root)
+    refuse_other_task(trial, task_name, task)
     on_progress(Progress(task_name, 0.0))
     start = time.perf_counter()
 
     def tell(done: int, texts: int) -> None:
         on_progress(Progress(task_name, done / texts))
+        if leaving():
+            raise Left
 
     table = evaluate(encoder, task, trial.evaluate, corpora=corpora, progress=tell)
     seconds = time.perf_counter() - start
@@ -278,26 +317,9 @@ def _reset_process(trial: Trial) -> None:
     """Leave nothing of the trial before: threads and random state are this trial's own."""
     import torch
 
-    _free_memory()
+    free_memory()
     torch.manual_seed(trial.seed or 0)
     torch.set_num_threads(max(1, int(trial.cpus)))
-
-
-def _free_memory() -> None:
-    """Give back what nothing holds any more, to the system and to the GPU's other users.
-
-    glibc keeps freed tensors of a thousand different sizes: 1.5 GB after a short training of MiniLM,
-    and as much again in the next trial of the process.
-    """
-    import torch
-
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
 
 
 @lru_cache(maxsize=_PAIRS_KEPT)
@@ -314,7 +336,5 @@ def _known(key: str | None) -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    import json
-
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")

@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from small_sweep import write_small_sweep
 
 import sweeps.trial
+from hybrid.errors import BadInput
 from sweeps.attempts import attempts_at
 from sweeps.plan import Plan, Trial, make_plan, prepare_sweep
 from sweeps.spec import read_spec
@@ -126,3 +127,31 @@ def test_a_trial_does_not_depend_on_the_one_before(planned: tuple[Plan, Path], t
     torch.set_num_threads(2)
     run_trial(first(plan), after, data_root)
     assert all_scores(after, first(plan)) == all_scores(alone, first(plan))
+
+
+def test_the_backbone_is_never_measured_in_the_place_of_a_lost_model(
+    planned: tuple[Plan, Path], tmp_path: Path
+) -> None:
+    plan, data_root = planned
+    store, trial = Store(tmp_path), first(plan)
+    put = store.put_model
+
+    def put_and_lose(train_key: str, folder: Path) -> None:
+        put(train_key, folder)
+        store.drop_model(train_key)
+
+    store.put_model = put_and_lose  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="gone or damaged"):
+        run_trial(trial, store, data_root)
+    assert not any(store.has_scores(trial.train_key or "", key or "") for key in trial.scores.values())
+
+
+def test_other_files_than_those_planned_with_are_refused(planned: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, data_root = planned
+    trial = first(plan)
+    other = replace(trial, digests={**trial.digests, "faq:train": "another"})
+    with pytest.raises(BadInput, match=r"faq:train: what .* read is not what the sweep was planned with"):
+        run_trial(other, Store(tmp_path / "pairs"), data_root)
+    other = replace(plan.trials[-1], scores={**trial.scores, "bugs": "0" * 20})
+    with pytest.raises(BadInput, match=r"bugs: what .* read is not what the sweep was planned with"):
+        run_trial(other, Store(tmp_path / "task"), data_root)
