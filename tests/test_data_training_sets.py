@@ -187,6 +187,28 @@ def test_mkqa_pairs_questions_with_short_answers(tmp_path: Path) -> None:
     assert (
         "mkqa.jsonl.gz:1: the fields example_id, queries and answers" in pairs_mistakes(tmp_path, "mkqa")[0]
     )
+    write(
+        tmp_path / "mkqa" / "mkqa.jsonl.gz",
+        json_lines([rows[0], rows[0], {**rows[2], "queries": {"qq": "?"}}]),
+    )
+    found = pairs_mistakes(tmp_path, "mkqa")
+    assert "mkqa.jsonl.gz:2: the example_id 5 stands there already" in found[0]
+    assert "mkqa.jsonl.gz:3: 'qq' is no language code of ISO 639-1" in found[1]
+
+
+def test_a_translation_into_a_language_nobody_knows_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "squad-translate-train"
+    write(folder / "train-v1.1.json", squad("A paragraph.", "What?", "q1"))
+    path = write(folder / "squad.translate.train.en-qq.json", squad("Ein Absatz.", "Was?", "q1"))
+    (found,) = pairs_mistakes(tmp_path, "squad-translate-train")
+    assert found.startswith(f"{path}: 'qq' is no language code of ISO 639-1")
+
+
+def test_empty_queries_and_passages_of_mmarco_are_counted(tmp_path: Path) -> None:
+    folder = write_mmarco(tmp_path)
+    google = folder / "data" / "google"
+    write(google / "collections" / "german_collection.tsv", "0\t\n1\teins\n2\tzwei\n")
+    assert load_pairs("mmarco", tmp_path).notes == ("1 of 3 passages in de are empty",)
 
 
 OWN = [
@@ -228,6 +250,35 @@ def test_bad_pairs_are_refused_with_their_line(
     assert expected in pairs_mistakes(tmp_path, "mine")[0]
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_hard_negatives_of_a_user_s_own_pairs(tmp_path: Path, form: str) -> None:
+    rows = [
+        {"id": "a", "lang": "en", "question": "q", "passage": "p", "negatives": ["no", "nor"]},
+        {"id": "a", "lang": "de", "question": "f", "passage": "t", "negatives": ["nein", "nicht"]},
+        {"id": "b", "lang": "en", "question": "q2", "passage": "p2", "negatives": None},
+    ]
+    path = tmp_path / "own" / f"pairs.{form}"
+    if form == "jsonl":
+        write(path, json_lines(rows))
+    else:
+        path.parent.mkdir()
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    pairs = load_pairs("own", tmp_path)
+    assert pairs.negatives == {"en": [["no", "nor"], []], "de": [["nein", "nicht"], []]}
+    rows[1]["negatives"] = ["nein"]
+    write(tmp_path / "uneven" / "pairs.jsonl", json_lines(rows))
+    (mistake,) = pairs_mistakes(tmp_path, "uneven")
+    assert mistake.endswith("pairs.jsonl:2: the pair 'a' has 1 negatives in de and 2 in en; "
+                            "give the same passages in each")  # fmt: skip
+
+
+def test_documents_judged_irrelevant_are_hard_negatives(tmp_path: Path) -> None:
+    write_miracl(tmp_path, "sw")
+    pairs = load_pairs("miracl-sw:train", tmp_path)
+    assert pairs.pair_ids == ["1#0:7#0", "2#0:8#0"]
+    assert [list(texts) for texts in pairs.negatives["sw"]] == [["Seven more"], []]
+
+
 def test_bad_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     path = tmp_path / "mine" / "pairs.parquet"
@@ -237,17 +288,54 @@ def test_bad_parquet_is_refused(tmp_path: Path) -> None:
     assert pairs_mistakes(tmp_path, "mine")[0].startswith(f"{path}: not a whole Parquet file")
 
 
+NANO = {
+    "corpus": {"_id": ["d1", "d2"], "text": ["one", "two"]},
+    "queries": {"_id": ["q1", "q2"], "text": ["first?", "second?"]},
+    "qrels": {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d2", "d2"]},
+}
+
+
+def write_nano(folder: Path, **changes: dict[str, list[object]]) -> Path:
+    for part, columns in {**NANO, **changes}.items():
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), folder / part / "train-00000-of-00001.parquet")
+    return folder
+
+
+def test_bad_nano_beir_is_refused_or_counted(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, dict[str, list[object]]], str]] = [
+        ({"corpus": {"_id": ["d1", "d1"], "text": ["a", "b"]}}, "corpus: the id 'd1' stands twice"),
+        (
+            {"corpus": {"_id": ["d1", None], "text": ["a", "b"]}},
+            "the column _id is missing or has rows without",
+        ),
+        ({"queries": {"_id": ["q1"]}}, "the column text is missing"),
+        ({"qrels": {"query-id": [], "corpus-id": []}}, "qrels: holds no judgement"),
+    ]
+    for number, (changes, sentence) in enumerate(cases):
+        write_nano(tmp_path / str(number) / "nano-scifact", **changes)
+        with pytest.raises(BadInput) as raised:
+            load_task("scifact@nano", tmp_path / str(number))
+        assert sentence in raised.value.mistakes[0]
+    path = write_nano(tmp_path / "nano-scifact") / "corpus" / "train-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(BadInput, match="not a whole Parquet file"):
+        load_task("scifact@nano", tmp_path)
+    write_nano(
+        tmp_path / "nano-scifact",
+        corpus={"_id": ["d1", "d2"], "text": ["one", " "]},
+        qrels={"query-id": ["q1", "q9"], "corpus-id": ["d7", "d1"]},
+    )
+    notes = load_task("scifact@nano", tmp_path).notes
+    assert [note.split(" that ")[0].split(":")[0] for note in notes] == [
+        "qrels judges 1 documents", "qrels names 1 queries", "1 of 2 documents are empty",
+    ]  # fmt: skip
+
+
 def test_nano_beir_reads_parquet_and_drops_self_hits_as_its_parent_does(tmp_path: Path) -> None:
-    parts = {
-        "corpus": {"_id": ["d1", "d2"], "text": ["one", "two"]},
-        "queries": {"_id": ["q1", "q2"], "text": ["first?", "second?"]},
-        "qrels": {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d2", "d2"]},
-    }
-    for part, columns in parts.items():
-        folder = tmp_path / "nano-arguana" / part
-        folder.mkdir(parents=True)
-        pq.write_table(pa.table(columns), folder / "train-00000-of-00001.parquet")
+    write_nano(tmp_path / "nano-arguana")
     task = load_task("nano-arguana", tmp_path)
+    assert load_task("arguana@nano", tmp_path).qrels == task.qrels
     assert task.qrels["en"] == {"q1": {"d1": 1, "d2": 1}, "q2": {"d2": 1}}
     assert task.drop_self_hits
     assert "arguana" in DATASETS["nano-arguana"].provenance

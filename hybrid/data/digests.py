@@ -12,7 +12,7 @@ from hybrid.data.layouts import LAYOUTS
 from hybrid.data.records import ParallelPairs, Task, Texts
 from hybrid.data.source import Source
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised when a reader makes something else of the same files, so that remembered digests are not used."""
 
 Kind = Literal["task", "pairs"]

@@ -46,11 +46,7 @@ def task_of(judged: Judged, source: Source) -> Task:
         notes.append(
             f"{judged.judged_in} names {len(qrels) - len(rows)} queries that are not there: left out"
         )
-    notes += [
-        f"{collection.empty} of {len(collection)} {what} are empty"
-        for collection, what in ((corpus, "documents"), (queries, "queries of all splits"))
-        if collection.empty
-    ]
+    notes += _empties(judged)
     kept = np.array(sorted(rows.values()), dtype=np.int64)
     texts = Texts(ArrowStrings(queries.table["id"], kept), ArrowStrings(queries.table["text"], kept))
     language = source.dataset.languages[0]
@@ -67,9 +63,20 @@ def task_of(judged: Judged, source: Source) -> Task:
     )
 
 
+def _empties(judged: Judged) -> list[str]:
+    return [
+        f"{collection.empty} of {len(collection)} {what} are empty"
+        for collection, what in ((judged.corpus, "documents"), (judged.queries, "queries of all splits"))
+        if collection.empty
+    ]
+
+
 def pairs_of(judged: Judged, source: Source) -> ParallelPairs:
-    """One pair for every relevant judgement; what judgements connect is one cluster."""
-    notes = list(judged.notes)
+    """One pair for every relevant judgement; what judgements connect is one cluster.
+
+    Documents judged and found not relevant are the query's hard negatives.
+    """
+    notes = [*judged.notes, *_empties(judged)]
     positives = [(q, d) for q, gains in judged.qrels.items() for d, gain in gains.items() if gain > 0]
     query_rows = judged.queries.rows_of(sorted({query for query, _ in positives}))
     document_rows = judged.corpus.rows_of(sorted({document for _, document in positives}))
@@ -83,6 +90,12 @@ def pairs_of(judged: Judged, source: Source) -> ParallelPairs:
         )
     groups = connected((("query", q), ("document", d)) for q, d in there)
     language = source.dataset.languages[0]
+    rejected = {q: [d for d, gain in judged.qrels[q].items() if gain <= 0] for q, _ in there}
+    rejected_rows = judged.corpus.rows_of(sorted({d for documents in rejected.values() for d in documents}))
+    negatives = [
+        ArrowStrings(judged.corpus.table["text"], np.array(rows, dtype=np.int64))
+        for rows in ([rejected_rows[d] for d in rejected[q] if d in rejected_rows] for q, _ in there)
+    ]
     questions = np.array([query_rows[q] for q, _ in there], dtype=np.int64)
     passages = np.array([document_rows[d] for _, d in there], dtype=np.int64)
     return ParallelPairs(
@@ -94,4 +107,5 @@ def pairs_of(judged: Judged, source: Source) -> ParallelPairs:
         digest="",
         synthetic=source.dataset.synthetic,
         notes=tuple(notes),
+        negatives={language: negatives} if rejected_rows else {},
     )

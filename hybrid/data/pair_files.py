@@ -1,8 +1,8 @@
 """A user's own parallel pairs: pairs.jsonl or pairs.parquet, one row for a pair in one language.
 
-Columns `id`, `lang`, `question`, `passage`, and optionally `passage_id`. Rows with one id are
-translations of each other; a pair may be missing in a language. Pairs with one `passage_id` are no
-negatives of each other.
+Columns `id`, `lang`, `question`, `passage`, and optionally `passage_id` and `negatives`. Rows with one id
+are translations of each other; a pair may be missing in a language. Pairs with one `passage_id` are no
+negatives of each other. `negatives` is a list of hard negatives, the same passages in every language.
 """
 
 from collections.abc import Iterator
@@ -39,6 +39,7 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
     (path,) = files(source)
     place: dict[str, int] = {}
     texts: dict[str, dict[int, tuple[str, str]]] = {}  # language -> pair -> question, passage
+    negatives: dict[str, dict[int, list[str]]] = {}  # language -> pair -> its hard negatives
     links: list[tuple[tuple[str, str], tuple[str, str]]] = []
     mistakes: list[str] = []
     empty = 0
@@ -46,11 +47,14 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
         problem = _problem(row)
         if problem is None and place.get(row["id"], -1) in texts.get(row["lang"], {}):
             problem = f"the pair {row['id']!r} stands in {row['lang']} already"
+        if problem is None:
+            problem = _other_count(row, place.get(row["id"], -1), negatives)
         if problem is not None:
             mistakes.append(f"{where}: {problem}")
             continue
         pair = place.setdefault(row["id"], len(place))
         texts.setdefault(row["lang"], {})[pair] = (row["question"], row["passage"])
+        negatives.setdefault(row["lang"], {})[pair] = row.get("negatives") or []
         links.append((("pair", row["id"]), ("passage", row.get("passage_id") or f"of pair {row['id']}")))
         empty += not row["question"].strip() or not row["passage"].strip()
     refuse(mistakes)
@@ -70,6 +74,11 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
         },
         digest="",
         notes=(f"{empty} rows have an empty question or passage",) if empty else (),
+        negatives={
+            lang: [negatives[lang].get(i, []) for i in range(len(place))]
+            for lang in languages
+            if any(any(of_language.values()) for of_language in negatives.values())
+        },
     )
 
 
@@ -103,6 +112,21 @@ def _problem(row: dict[str, Any]) -> str | None:
         return f"{row['lang']!r} is no language code of ISO 639-1"
     if not isinstance(row.get("passage_id") or "", str):
         return "the field passage_id must be a string"
+    negatives = row.get("negatives") or []
+    if not isinstance(negatives, list) or not all(isinstance(text, str) and text for text in negatives):
+        return "the field negatives must be a list of strings, none of them empty"
+    return None
+
+
+def _other_count(row: dict[str, Any], pair: int, negatives: dict[str, dict[int, list[str]]]) -> str | None:
+    """Hard negatives are the same passages in every language, so there are equally many of them."""
+    count = len(row.get("negatives") or [])
+    for language, of_language in negatives.items():
+        if pair in of_language and len(of_language[pair]) != count:
+            return (
+                f"the pair {row['id']!r} has {count} negatives in {row['lang']} and {len(of_language[pair])} "
+                f"in {language}; give the same passages in each"
+            )
     return None
 
 
