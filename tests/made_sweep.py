@@ -60,8 +60,9 @@ def make_sweep(
     export: Export | None = None,
     name: str = "made",
     languages: Sequence[str] = LANGUAGES,
+    salt: int = 0,
 ) -> tuple[Plan, Store]:
-    """A sweep, its plan and a store that holds all of it."""
+    """A sweep, its plan and a store that holds all of it. Another `salt` makes other keys and noise."""
     store = Store(folder)
     sweep = Sweep(
         name=name,
@@ -96,8 +97,8 @@ def make_sweep(
     )
     arms = name_arms(sweep.points, sweep.reference, backbones[0])
     arms = [arm for arm in arms if arm.untouched] + [arm for arm in arms if not arm.untouched]
-    trials = tuple(_trial(arm, seed) for arm in arms for seed in ([None] if arm.untouched else seeds))
-    for at, trial in enumerate(trials):
+    trials = tuple(_trial(arm, seed, salt) for arm in arms for seed in ([None] if arm.untouched else seeds))
+    for at, trial in enumerate(trials, start=10_000 * salt):
         _fill(store, trial, at, shift, noise, queries, languages)
     return plan_of(sweep, arms, trials, store), store
 
@@ -132,7 +133,7 @@ def _key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:20]
 
 
-def _trial(arm: Arm, seed: int | None) -> Trial:
+def _trial(arm: Arm, seed: int | None, salt: int) -> Trial:
     train = None
     if not arm.untouched:
         train = TrainConfig(
@@ -143,7 +144,7 @@ def _trial(arm: Arm, seed: int | None) -> Trial:
             steps=1600 // arm.axes["batch_size"],
             seed=seed or 0,
         )
-    train_key = _key(arm.backbone, sorted(arm.axes.items()), seed)
+    train_key = _key(arm.backbone, sorted(arm.axes.items()), seed, *([salt] if salt else []))
     scores = {task: _key(task) for task in TASKS}
     return Trial(arm, seed, train, EvalConfig(), arm.backbone, train_key, scores, 1.0, 0.0)
 
