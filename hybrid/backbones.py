@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybrid.data.cache import content_hash
 from hybrid.errors import BadInput
 
 
@@ -172,9 +173,10 @@ def backbone_path(backbone: Backbone) -> Path | str:
     return _hub_snapshot(backbone) or backbone.source
 
 
-def backbone_digest(backbone: Backbone) -> str:
+def backbone_digest(backbone: Backbone, *, remember: bool = False) -> str:
     """20 hexadecimal digits of everything in the model's files that decides an embedding.
 
+    With `remember` the hash of each file is kept in the cache, so that asking again does not read gigabytes.
     Raises BadInput if the files are not on this machine.
     """
     folder = backbone_path(backbone)
@@ -182,7 +184,7 @@ def backbone_digest(backbone: Backbone) -> str:
         raise BadInput(absent(backbone))
     whole = hashlib.sha256()
     for file in _model_files(folder):
-        whole.update(f"{file.relative_to(folder).as_posix()}\0{_file_digest(file)}\n".encode())
+        whole.update(f"{file.relative_to(folder).as_posix()}\0{_file_digest(file, remember)}\n".encode())
     for text in (backbone.query_prompt, backbone.passage_prompt):
         whole.update(f"{text}\0".encode())
     whole.update(f"{backbone.max_query_length} {backbone.max_passage_length}".encode())
@@ -213,11 +215,14 @@ def _model_files(folder: Path) -> list[Path]:
     return files
 
 
-def _file_digest(file: Path) -> str:
+def _file_digest(file: Path, remember: bool) -> str:
     blob = file.resolve().name
     # The hub's cache names its large files by their SHA-256.
     if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob):
         return blob
+    known = content_hash(file, cached_only=not remember)
+    if known is not None:
+        return known
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -6,13 +6,14 @@ Exit codes: 0 done, 1 failed, 2 bad input.
 import argparse
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hybrid.answer import answer_channel
-from hybrid.errors import BadInput
+from hybrid.errors import BadInput, unusable_place
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -31,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FloatingPointError as error:
             print(error, file=sys.stderr)
             value, code = {"failed": str(error)}, FAILED
+        except OSError as error:
+            mistake = unusable_place(error)
+            if mistake is None:
+                raise
+            print(mistake, file=sys.stderr)
+            value, code = {"mistakes": [mistake]}, BAD_INPUT
         except KeyboardInterrupt:
             print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
             value, code = {"stopped": True}, INTERRUPTED
@@ -49,6 +56,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.out,
         arguments.data_root,
         checkpoint_seconds=arguments.checkpoint_seconds,
+        trust_remote_code=arguments.trust_remote_code,
     )
     if record["already_finished"]:
         print(f"{arguments.out}: is finished; nothing to do.")
@@ -66,6 +74,10 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     if mistakes:
         raise BadInput(mistakes)
 
+    if arguments.out is not None:  # before hours of measuring
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=arguments.out.parent).close()
+
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -74,7 +86,9 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     from hybrid.encoder import Encoder, hardware_precision
     from hybrid.evaluate import Corpora, evaluate, summarise
 
-    encoder = Encoder.load(arguments.model, device=arguments.device)
+    encoder = Encoder.load(
+        arguments.model, device=arguments.device, trust_remote_code=arguments.trust_remote_code
+    )
     asked = arguments.precision
     config = EvalConfig(precision=hardware_precision(arguments.device) if asked == "auto" else asked)
     corpora: Corpora = {}
@@ -85,7 +99,6 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     cells = summarise(scores).to_pylist()
     means = _macro_rows(cells)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         partial = arguments.out.with_name(arguments.out.name + ".partial")
         pq.write_table(scores, partial, compression="zstd")
         partial.replace(arguments.out)
@@ -162,6 +175,9 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(command=command)
         one.add_argument("--data-root", type=Path, metavar="DIR", help="folder of data sets")
         one.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        one.add_argument(
+            "--trust-remote-code", action="store_true", help="run Python code that the model comes with"
+        )
         return one
 
     train = add(

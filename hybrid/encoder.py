@@ -93,7 +93,7 @@ class Encoder:
         if backbone.remote_code and not trust_remote_code:
             raise BadInput(
                 f"backbone {backbone.name!r} runs Python code from {backbone.source!r}; "
-                "allow that with trust_remote_code."
+                "allow that with --trust-remote-code, in a sweep file with `trust_remote_code: true`."
             )
         model = load_model(backbone, device, trust_remote_code)
         mistakes = check_model(name_or_path, model, max_query_length, max_passage_length)

@@ -7,6 +7,7 @@ model/           sentence-transformers format; renamed into place last, so that 
 """
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -31,6 +32,7 @@ def train_in_folder(
     data_root: Path | None,
     *,
     checkpoint_seconds: float = 60.0,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Train into `folder`, or go on where it was cut off, or find it finished; returns its record.
 
@@ -59,6 +61,7 @@ def train_in_folder(
         max_query_length=config.max_query_length,
         max_passage_length=config.max_passage_length,
         device=config.device,
+        trust_remote_code=trust_remote_code,
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder / "config.yaml", config, provenance)
@@ -83,7 +86,8 @@ def train_in_folder(
         on_progress=show,
     )
     if config.merge:
-        average_with_untouched(encoder, Encoder.load(config.backbone, device=config.device), config.merge)
+        untouched = Encoder.load(config.backbone, device=config.device, trust_remote_code=trust_remote_code)
+        average_with_untouched(encoder, untouched, config.merge)
     partial = folder / "model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     encoder.save(partial)
@@ -126,6 +130,8 @@ def _check(config: TrainConfig, folder: Path, data_root: Path | None) -> None:
         mistakes += check_names([config.stop_on], role=role, data_root=data_root)
     if folder.exists() and not folder.is_dir():
         mistakes.append(f"--out {folder}: is a file; give a folder.")
+    elif not os.access(next(one for one in (folder, *folder.absolute().parents) if one.exists()), os.W_OK):
+        mistakes.append(f"--out {folder}: cannot be written; give another folder.")
     elif (folder / "config.yaml").is_file():
         try:
             before, _ = read_config(folder / "config.yaml")

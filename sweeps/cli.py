@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybrid.answer import answer_channel
-from hybrid.errors import BadInput
+from hybrid.errors import BadInput, unusable_place
 from sweeps import commands
 from sweeps.commands import BAD_INPUT, DONE, INTERRUPTED, Answer
 
@@ -27,16 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             for mistake in error.mistakes:
                 print(mistake, file=sys.stderr)
             code, value = BAD_INPUT, {"mistakes": list(error.mistakes)}
-        except PermissionError as error:
-            mistake = f"{error.filename}: {error.strerror}; give a place that can be written"
-            print(mistake, file=sys.stderr)
-            code, value = BAD_INPUT, {"mistakes": [mistake]}
         except KeyboardInterrupt:
             print("stopped; finished trials are in the store, the same command goes on", file=sys.stderr)
             code, value = INTERRUPTED, {"stopped": True}
         except BrokenPipeError:  # the reader of our output went away, `sweeps plan … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
+        except OSError as error:
+            mistake = unusable_place(error)
+            if mistake is None:
+                raise
+            print(mistake, file=sys.stderr)
+            code, value = BAD_INPUT, {"mistakes": [mistake]}
         answer(value)
     return code
 
@@ -92,7 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         "export", commands.export, "write the chosen model, its configuration and card; register it in MLflow"
     )
     export.add_argument("--out", metavar="DIR", help="by default sweeps/<name>/export in the store")
+    export.add_argument(
+        "--check", action="store_true", help="train it again and say whether the scores are the same"
+    )
     export.add_argument("--no-check", action="store_true", help="do not measure the written model once more")
+    export.add_argument("--each", metavar="AXIS", help="a winner for each value of an axis, such as backbone")
+    export.add_argument("--front", action="store_true", help="every arm on the Pareto front")
     add("sync", commands.sync, "bring MLflow to show what the store has")
     ui = add("ui", commands.ui, "open MLflow's pages on this machine")
     ui.add_argument("--port", type=_count, default=5000)

@@ -51,7 +51,7 @@ class Digests:
         if key not in self._known:
             self._known[key] = None
             try:
-                self._known[key] = backbone_digest(resolve(name))
+                self._known[key] = backbone_digest(resolve(name), remember=not self.cached_only)
             except BadInput as error:
                 if not self._take(key):
                     self._mistakes |= dict.fromkeys(error.mistakes)

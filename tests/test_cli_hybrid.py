@@ -244,3 +244,22 @@ def test_help_needs_no_torch():
     code = "import sys, hybrid.cli; hybrid.cli._parser(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout.strip() == "False"
+
+
+def test_a_place_below_a_file_is_refused_before_any_work(place, capfd):
+    (place / "file").write_text("")
+    below = str(place / "file" / "scores.parquet")
+    code = cli.main(
+        [
+            "evaluate",
+            str(place / "backbone"),
+            "--tasks",
+            "bugs",
+            "--data-root",
+            str(place / "data"),
+            "--out",
+            below,
+        ]
+    )
+    assert code == 2
+    assert "give a place that can be written" in capfd.readouterr().err
