@@ -114,22 +114,29 @@ def report(arguments: argparse.Namespace) -> Answer:
 
 
 def export(arguments: argparse.Namespace) -> Answer:
-    from sweeps.export import export_best
+    from sweeps.export import export_winners
 
     plan, store = _planned(arguments)
-    done = export_best(
+    winners = export_winners(
         plan,
         store,
         _folder(arguments, store, plan.sweep, "export"),
+        each=arguments.each,
+        front=arguments.front,
         data_root=arguments.data_root,
         check=not arguments.no_check,
+        retrain=arguments.check,
     )
-    print(done.choice.statement)
-    print(f"model: {done.folder / 'model'}; configuration: {done.folder / 'best.yaml'}")
-    if done.checked is not None:
-        print(f"checked on {done.checked.task}: largest difference {done.checked.largest_difference:g}")
-    value = {"folder": str(done.folder), "version": done.version, "choice": done.choice.as_json()}
-    return DONE, value | {"checked": asdict(done.checked) if done.checked else None}
+    for done in winners:
+        print(done.choice.statement)
+        print(f"model: {done.folder / 'model'}; configuration: {done.folder / 'best.yaml'}")
+        if done.checked is not None:
+            print(f"measured again: {done.checked.sentence}")
+        if done.retrained is not None:
+            print(done.retrained.sentence)
+    reproduced = all(done.retrained is None or done.retrained.reproduces for done in winners)
+    value = {**winners[0].as_json(), "winners": [done.as_json() for done in winners]}
+    return DONE if reproduced else SOME_FAILED, value
 
 
 def sync(arguments: argparse.Namespace) -> Answer:
@@ -183,7 +190,9 @@ def verdict(arguments: argparse.Namespace) -> Answer:
 
     comparison = judge_file(
         arguments.scores,
-        sweep=read_spec(arguments.spec, arguments.set, arguments.data_root) if arguments.spec else None,
+        sweep=read_spec(arguments.spec, arguments.set, arguments.data_root, files_later=True)
+        if arguments.spec
+        else None,
         reference=arguments.reference,
         margin=arguments.margin,
         level=arguments.level,

@@ -1,8 +1,9 @@
-"""What a reader of a plan should know beside what the sweep file says."""
+"""What a reader of a plan should know beside what the sweep file says, and what no plan can mean."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hybrid.config import TrainConfig
 from sweeps.digests import Digests
 from sweeps.spec import Sweep
 
@@ -23,3 +24,19 @@ def other_lengths(sweep: Sweep, trials: "Sequence[Trial]") -> list[str]:
     if not isinstance(held, int) or all(count == held for count in seen):
         return []
     return [f"{held} examples are held; in whole batches that is {', '.join(map(str, seen))}"]
+
+
+def same_training(trials: "Sequence[Trial]") -> list[str]:
+    """Arms that differ in name alone: the same training twice, at the same time, into the same place."""
+    met: dict[TrainConfig, Trial] = {}
+    mistakes = {}
+    for trial in trials:
+        if trial.train is None:
+            continue
+        other = met.setdefault(trial.train, trial)
+        if other.arm != trial.arm:
+            mistakes[other.arm.alias, trial.arm.alias] = (
+                f"arms {other.arm.alias} and {trial.arm.alias} are one training of {trial.train.steps} steps "
+                f"({dict(other.arm.axes)} and {dict(trial.arm.axes)}); leave one of them out"
+            )
+    return list(mistakes.values())

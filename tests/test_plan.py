@@ -354,3 +354,11 @@ def test_a_sweep_can_be_looked_at_where_its_data_are_not(
     assert "not on this machine" in elsewhere.notes[-1]
     unread = make_plan(sweep, store, here)  # there, but not prepared on this machine: other bytes, perhaps
     assert "unknown until prepared" in unread.unknown[0]
+
+
+def test_two_arms_of_one_training_are_refused(root: Path, backbone: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "small.yaml"
+    text = SMALL.replace("BACKBONE", str(backbone)).replace(", examples: 60", "")
+    spec.write_text(text.replace("batch_size: [4, 8]", "batch_size: [4], examples: [40, 41]"))
+    with pytest.raises(BadInput, match="are one training of 10 steps"):
+        make_plan(read_spec(str(spec), [], root), Store(tmp_path / "store"), root)
