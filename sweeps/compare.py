@@ -179,7 +179,9 @@ def _beside(
     plans: tuple[Plan, Plan],
 ) -> list[Beside]:
     rows = []
-    keys = [{(t.arm.alias, t.seed): t.train_key for t in plan.trials} for plan in plans]
+    keys: list[dict[tuple[str, Any], str | None]] = [
+        {(t.arm.alias, t.seed): t.train_key for t in plan.trials} for plan in plans
+    ]
     for block in scores.blocks:
         setting = block.setting or "beir"
         if block.task != task or block.measure not in HEADLINE.get(setting, ()):

@@ -33,7 +33,7 @@ _MOST_PAIRS = 6  # arms compared with their reference
 Reach = Callable[[float], float]
 """Seeds → D."""
 
-Pair = list[tuple[Mapping[str, str], Mapping[str, str], int]]
+Pair = Sequence[tuple[Mapping[str, str], Mapping[str, str], int]]
 """Per seed: the score files of an arm and of its reference, task → path in the store; and the seed."""
 
 
@@ -163,7 +163,7 @@ def _reach(estimates: Sequence[Estimate], level: float, sd_seed: float) -> Reach
         else:
             seed, query = e.var_seed * e.seeds, e.var_query
         if n == float("inf"):
-            return float(t_quantile(level, e.df_query) + z) * query**0.5
+            return float((t_quantile(level, e.df_query) + z) * query**0.5)
         width = half_width(seed / n, query, max(n - 1, 1), e.df_query, level)
         return float(width + z * (seed / n + query) ** 0.5)
 
