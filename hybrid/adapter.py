@@ -6,11 +6,13 @@ They are added to those layers' weights at the end, so that what is measured and
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybrid.config import TrainConfig
-from hybrid.encoder import Encoder
 from hybrid.errors import BadInput
+
+if TYPE_CHECKING:
+    from hybrid.encoder import Encoder
 
 MISSING = "adapter: lora needs the package peft, which is not installed: pip install 'hybrid-sweeps[lora]'"
 
@@ -22,7 +24,7 @@ def adapter_is_missing(config: TrainConfig) -> list[str]:
 
 
 @contextmanager
-def adapted(encoder: Encoder, config: TrainConfig) -> Iterator[None]:
+def adapted(encoder: "Encoder", config: TrainConfig) -> Iterator[None]:
     """Inside, only the adapter's weights ask for a gradient; afterwards they are merged and all do again.
 
     Without an adapter nothing is changed. Draws the adapter's first weights from torch's generator. Raises
