@@ -23,6 +23,7 @@ from scipy import sparse
 K1, B = 0.9, 0.4
 
 _BLOCK = 20_000  # documents
+_QUERIES = 256  # scored against a block at once: 20 MB
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
@@ -64,13 +65,15 @@ def bm25(queries: Sequence[str], documents: Iterable[str], top: int, folder: Pat
         norm = K1 * (1 - B + B * lengths[start : start + _BLOCK] / mean)  # (D,)
         frequency = found.data
         found.data = frequency * (K1 + 1) / (frequency + norm[found.tocoo().coords[0]])
-        scores = (weights @ found.T.tocsr()).toarray().astype(np.float32)  # (Q, D)
-        all_scores = np.concatenate([best_scores, scores], axis=1)  # (Q, top + D)
-        columns_of = np.arange(start, start + scores.shape[1])
-        all_rows = np.concatenate([best, np.broadcast_to(columns_of, scores.shape)], axis=1)
-        keep = np.argpartition(-all_scores, min(top, all_scores.shape[1]) - 1, axis=1)[:, :top]  # (Q, top)
-        best_scores = np.take_along_axis(all_scores, keep, axis=1)
-        best = np.take_along_axis(all_rows, keep, axis=1)
+        of_words = found.T.tocsr()  # (V, D)
+        for first in range(0, len(queries), _QUERIES):
+            some = slice(first, first + _QUERIES)
+            scores = (weights[some] @ of_words).toarray()  # (some, D)
+            both = np.concatenate([best_scores[some], scores], axis=1)  # (some, top + D)
+            keep = np.argpartition(-both, top - 1, axis=1)[:, :top]  # (some, top)
+            new = keep - top + start  # rows of those that are of this block
+            best[some] = np.where(keep < top, np.take_along_axis(best[some], keep % top, axis=1), new)
+            best_scores[some] = np.take_along_axis(both, keep, axis=1)
     order = np.lexsort((best, -best_scores), axis=1)  # (Q, top)
     best = np.where(best_scores > 0, best, -1)
     return np.take_along_axis(best, order, axis=1)

@@ -8,9 +8,8 @@ Shapes: Q queries, k hits.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,8 @@ from hybrid.config import EvalConfig
 from hybrid.data.document_pools import Pool, cut
 from hybrid.data.records import Task
 from hybrid.encoder import Encoder
+from hybrid.evaluate import id_column, in_blocks
 from hybrid.search import Candidates, VectorFile, search
-
-_TEXTS_AT_ONCE = 50_000
 
 Rows = NDArray[np.int64]
 
@@ -39,8 +37,8 @@ def build_pool(
 ) -> Pool:
     """The pool of a task over one collection; `encoders` are loaded one after another, by name.
 
-    Vectors wait in a temporary file, so memory is bounded by 4 bytes a word or 16 a document, whichever is
-    more. `name` is the task's at level `pool`, which its digest is for.
+    Vectors and counts of words wait in temporary files: what is held in memory is a few numbers for each
+    document. `name` is the task's at level `pool`, which its digest is for.
     """
     (documents,), (queries,) = task.documents.values(), task.queries.values()
     (qrels,) = task.qrels.values()
@@ -74,11 +72,11 @@ def _ranked(encoder: Encoder, task: Task, config: EvalConfig, top: int) -> Rows:
     asked = encoder.encode(queries.texts, "query", precision=config.precision, max_length=lengths[0])
     with tempfile.TemporaryDirectory(prefix="hybrid-") as folder:
         vectors = VectorFile(Path(folder) / "documents.f32", encoder.dim)
-        for texts in _blocks(documents.texts):
+        for texts in in_blocks([documents]):
             vectors.append(
                 encoder.encode(texts, "passage", precision=config.precision, max_length=lengths[1])
             )
-        candidates = Candidates.of(vectors, list(documents.ids))
+        candidates = Candidates.of(vectors, id_column(documents))
         return search(asked, candidates, top=top, device=str(encoder.device)).top
 
 
@@ -98,9 +96,3 @@ def _hardest(ranked: Rows, judged_of: Sequence[Rows], depth: int) -> Rows:
         there = hits[hits >= 0]
         kept.append(there[~np.isin(there, judged)][:depth])
     return np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
-
-
-def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
-    rest = iter(texts)
-    while block := list(islice(rest, _TEXTS_AT_ONCE)):
-        yield block

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hybrid.bias import own_language_share, rank_distance
 from hybrid.config import EvalConfig
+from hybrid.data.arrow import ArrowStrings
 from hybrid.data.records import Task, Texts
 from hybrid.encoder import Encoder, Kind
 from hybrid.errors import BadInput
@@ -177,7 +178,7 @@ def _candidates(
 ) -> Candidates:
     """All documents, language after language, their vectors in memory or, if large, in a file of `folder`."""
     sizes = [len(texts) for texts in task.documents.values()]
-    ids = [name for texts in task.documents.values() for name in texts.ids]
+    ids = pa.chunked_array([chunk for texts in task.documents.values() for chunk in id_column(texts).chunks])
     vectors: Vectors
     if sum(sizes) * dim <= _NUMBERS_IN_MEMORY:
         key = _corpus_key(task, config)
@@ -189,6 +190,16 @@ def _candidates(
         for part in parts:
             vectors.append(part)
     return Candidates.of(vectors, ids, sizes)
+
+
+def id_column(texts: Texts) -> pa.ChunkedArray:
+    """The ids of texts as large strings; those of a memory-mapped collection are not made Python strings."""
+    if not isinstance(texts.ids, ArrowStrings):
+        return pa.chunked_array([pa.array(list(texts.ids), pa.large_string())])
+    column = texts.ids.column
+    if texts.ids.rows is not None:
+        column = column.take(pa.array(texts.ids.rows))
+    return column.cast(pa.large_string())
 
 
 def _corpus_key(task: Task, config: EvalConfig) -> str:

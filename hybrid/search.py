@@ -70,7 +70,9 @@ class Candidates:
     starts: tuple[int, ...]  # (G + 1,) first column of each group, and N
 
     @classmethod
-    def of(cls, vectors: Vectors, ids: Sequence[str], sizes: Sequence[int] | None = None) -> "Candidates":
+    def of(
+        cls, vectors: Vectors, ids: Sequence[str] | pa.ChunkedArray, sizes: Sequence[int] | None = None
+    ) -> "Candidates":
         """Candidates with unique `ids` (N,), in groups of `sizes` (G,); None: one group.
 
         trec_eval orders equal scores by document id, the greatest first, comparing bytes.
@@ -78,10 +80,16 @@ class Candidates:
         sizes = [len(ids)] if sizes is None else sizes
         if vectors.shape[0] != len(ids) or sum(sizes) != len(ids):
             raise ValueError(f"{vectors.shape[0]} vectors, {len(ids)} ids and groups of {sum(sizes)} in all")
-        order = pc.sort_indices(pa.array(ids, type=pa.large_binary())).to_numpy()  # (N,) columns by id
+        order = pc.sort_indices(_as_bytes(ids)).to_numpy()  # (N,) columns by id
         tie_break = np.empty(len(ids), dtype=np.int64)
         tie_break[order] = np.arange(len(ids))
         return cls(vectors, tie_break, (0, *np.cumsum(sizes).tolist()))
+
+
+def _as_bytes(ids: Sequence[str] | pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids as bytes, without a Python string for each where they are an Arrow column already."""
+    column = ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([pa.array(ids, pa.large_string())])
+    return column.cast(pa.large_string()).cast(pa.large_binary())
 
 
 @dataclass(frozen=True)

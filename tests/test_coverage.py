@@ -1,12 +1,13 @@
 """Unknown tokens and candidates that an encoder cannot tell apart."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hybrid.config import EvalConfig
-from hybrid.coverage import coverage
+from hybrid.coverage import coverage, known_coverage
 from hybrid.data.records import Task, Texts
 from hybrid.encoder import Encoder
 
@@ -28,8 +29,24 @@ def test_candidates_of_unknown_tokens_are_counted():
     english, runes = coverage(Encoder.load("minilm-l6"), task, EvalConfig())
     assert (english.language, english.candidates, english.indistinguishable) == ("en", 1, 0)
     assert (english.unknown_share, english.tied_queries) == (0.0, 0)
-    assert (runes.candidates, runes.indistinguishable, runes.tied_queries) == (3, 1, 1)
+    assert (runes.candidates, runes.indistinguishable, runes.queries, runes.tied_queries) == (3, 1, 2, 1)
     assert runes.unknown_share == 3 / 4
+
+
+def test_it_is_looked_at_once_for_a_tokenizer_and_a_task_s_content(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path))
+    texts = Texts(["a", "b", "c"], ["one cat", "one cat", "ᚠ"])
+    task = Task("toy", ("mono",), {"en": Texts(["q"], ["cat"])}, {"en": texts}, {"en": {"q": {"b": 1}}}, "d1")
+    encoder = Encoder.load("minilm-l6")
+    rows = known_coverage(encoder, task, EvalConfig())
+    assert rows == coverage(encoder, task, EvalConfig())
+    assert (rows[0].indistinguishable, rows[0].tied_queries) == (1, 1)
+    monkeypatch.setattr("hybrid.coverage.coverage", lambda *_: pytest.fail("looked at again"))
+    assert known_coverage(encoder, task, EvalConfig()) == rows
+    with pytest.raises(pytest.fail.Exception):
+        known_coverage(encoder, replace(task, digest="d2"), EvalConfig())
+    with pytest.raises(pytest.fail.Exception):
+        known_coverage(encoder, task, EvalConfig(max_document_length=8))
 
 
 @pytest.mark.real_data

@@ -1,12 +1,14 @@
 """BEIR's layout: what is read, what is counted, what is refused and where."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from data_files import CORPUS, QRELS, QUERIES, json_lines, write_beir
 
 from hybrid.data.beir import _TEXTS
+from hybrid.data.catalog import DATASETS
 from hybrid.data.collection import read_collection
 from hybrid.data.pairs import load_pairs
 from hybrid.data.tasks import load_task
@@ -119,6 +121,10 @@ def test_a_first_line_with_a_number_is_a_judgement(tmp_path: Path) -> None:
         ),
         ('["d1", "a"]\n', "corpus.jsonl:1: a JSON object is wanted, not list"),
         ("\n\n", "corpus.jsonl: holds no text"),
+        (
+            '{"_id": "d1", "text": "a"}\n{"_id": "d2", "text": "caf\\ud83d"}\n',
+            "corpus.jsonl:2: the escape \\ud83d is half of a character",
+        ),
         (json_lines([*CORPUS, CORPUS[1]]), "corpus.jsonl:5: the id 'd2' stands on line 2 already"),
     ],
 )
@@ -127,6 +133,21 @@ def test_a_bad_corpus_is_refused_with_its_line(tmp_path: Path, corpus: str, expe
     found = mistakes(tmp_path)
     assert len(found) == 1
     assert expected in found[0]
+
+
+def test_characters_written_as_two_escapes_are_whole(tmp_path: Path) -> None:
+    corpus = json_lines(CORPUS) + '{"_id": "d9", "text": "\\ud83d\\ude00"}\n'
+    write_beir(tmp_path / "birds", corpus=corpus)
+    assert load_task("birds", tmp_path).documents["en"].texts[4] == "\U0001f600"
+
+
+def test_a_half_downloaded_file_that_ends_with_a_line_shows_in_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(DATASETS["nfcorpus"], name="birds", queries=2, documents=4)
+    monkeypatch.setitem(DATASETS, "birds", row)
+    write_beir(tmp_path / "birds", corpus=json_lines(CORPUS[:3]))
+    assert load_task("birds", tmp_path).notes == ("3 documents, where 4 are published",)
 
 
 def test_all_mistakes_of_a_file_are_listed_up_to_twenty(tmp_path: Path) -> None:
@@ -192,3 +213,9 @@ def test_pairs_are_the_relevant_judgements_of_the_training_split(tmp_path: Path)
     assert list(pairs.questions["en"]) == [QUERIES[i]["text"] for i in (0, 0, 1, 2)]
     assert pairs.passages["en"][3] == "Ostriches run."
     assert pairs.notes == ("1 judgements name an absent query or document: left out",)
+
+
+def test_empty_texts_of_training_data_are_counted(tmp_path: Path) -> None:
+    queries = json_lines([{"_id": "q1", "text": ""}, *QUERIES[1:]])
+    write_beir(tmp_path / "birds", queries=queries, qrels={"train": QRELS})
+    assert load_pairs("birds", tmp_path).notes == (f"1 of {len(QUERIES)} queries of all splits are empty",)

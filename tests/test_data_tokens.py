@@ -1,11 +1,15 @@
 """Token ids on disk: the same rows, tokenised once."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from hybrid.data.arrow import ArrowStrings
 from hybrid.data.tokens import Ids, tokens_of
 
 
@@ -34,13 +38,52 @@ def test_rows_come_back_as_they_were_and_are_tokenised_once() -> None:
         assert rows[i].tolist() == [ord(letter) for letter in texts[i]]
     assert [row.tolist() for row in rows[3:5]] == [[51, 51, 51], [52, 52, 52, 52]]
     assert rows.lengths.tolist() == [len(text) for text in texts]
-    again = tokens_of(texts, tokenizer, key=["tokenizer", "texts", "query", 64])
-    assert np.array_equal(again.ids, rows.ids)
+    again = tokens_of(iter_twice(texts), tokenizer, key=["tokenizer", "texts", "query", 64])
+    assert all(np.array_equal(again[i], rows[i]) for i in range(len(texts)))
     assert tokenizer.seen == len(texts)
     tokens_of(texts, tokenizer, key=["tokenizer", "texts", "query", 32])
     assert tokenizer.seen == 2 * len(texts)
+    tokens_of(texts[::-1], tokenizer, key=["tokenizer", "texts", "query", 64])
+    assert tokenizer.seen == 3 * len(texts), "the same texts in another order are other rows"
     with pytest.raises(IndexError):
         rows[25_000]
+
+
+def iter_twice(texts: list[str]) -> Sequence[str]:
+    """The same texts as memory-mapped Arrow holds them."""
+    return ArrowStrings(pa.chunked_array([pa.array(texts[:7]), pa.array(texts[7:])]))
+
+
+def test_rows_are_mapped_and_not_read(tmp_path: Path) -> None:
+    rows = tokens_of(["abc"] * 20_000, Letters(), key=["mapped"])
+    (file,) = (tmp_path / "cache" / "tokens").glob("*/ids.arrow")
+    assert not rows[0].flags.owndata
+    assert not rows[0].flags.writeable
+    assert str(file) in Path("/proc/self/maps").read_text()
+
+
+def test_a_text_that_is_missing_has_no_tokens_and_no_one_else_s_place() -> None:
+    rows = tokens_of(["a", None, "b"], Letters(), key=["missing"])
+    assert [row.tolist() for row in rows] == [[97], [], [98]]
+
+
+def test_processes_that_ask_at_once_tokenise_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; import numpy as np\n"
+        "from hybrid.data.tokens import tokens_of\n"
+        "def slow(texts):\n"
+        "    Path(sys.argv[1], str(time.time_ns())).touch(); time.sleep(0.5)\n"
+        "    return [np.ones(3, np.int32) for _ in texts]\n"
+        "print(len(tokens_of(['x'] * 10, slow, key=['shared'])[9]))"
+    )
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(calls)], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [process.communicate()[0].strip() for process in running] == ["3"] * 3
+    assert len(list(calls.iterdir())) == 1
 
 
 def test_no_texts_and_texts_without_tokens() -> None:

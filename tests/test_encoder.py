@@ -65,6 +65,32 @@ def test_texts_with_equal_tokens_get_equal_vectors_to_the_last_bit(encoder):
     assert not (vectors[0] == vectors[1]).all()
 
 
+def test_kept_tokens_change_no_bit_and_are_not_made_again(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path))
+    texts = [*TEXTS, *TEXTS[:2], *(f"text {n} " * (n % 40) for n in range(300))]
+    keeping = Encoder(encoder.model, encoder.backbone, keeps_tokens=True)
+    expected = encoder.encode(texts, "passage", max_length=32)
+    assert keeping.encode(texts, "passage", max_length=32).tobytes() == expected.tobytes()
+    monkeypatch.setattr(Encoder, "tokenize", lambda *_, **__: pytest.fail("tokenised again"))
+    assert keeping.encode(texts, "passage", max_length=32).tobytes() == expected.tobytes()
+
+
+def test_tokens_are_kept_by_all_that_decides_them(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path))
+    keeping = Encoder(encoder.model, encoder.backbone, keeps_tokens=True)
+    for kind in ("query", "passage"):
+        for length in (8, 16, None):
+            kept = keeping.kept_tokens(TEXTS, kind, max_length=length)
+            tokenised = encoder.tokenize(TEXTS, kind, max_length=length)
+            assert [row.tolist() for row in kept] == [row.tolist() for row in tokenised]
+    keeping.query_prompt = "query: "
+    assert keeping.kept_tokens(TEXTS, "query")[0].tolist() == keeping.tokenize(TEXTS, "query")[0].tolist()
+    assert encoder.kept_tokens(TEXTS, "query") is None
+    saved = tmp_path / "saved"
+    keeping.save(saved)
+    assert Encoder.load(str(saved)).tokenizer_digest == encoder.tokenizer_digest
+
+
 def test_no_texts(encoder):
     assert encoder.encode([], "query").shape == (0, 384)
     assert encoder.tokenize([], "query") == []

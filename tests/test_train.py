@@ -55,6 +55,17 @@ def trained(config: TrainConfig, **options: Any) -> tuple[training.Trained, Enco
     return train(config, [make_pairs()], encoder, **options), encoder
 
 
+def test_tokens_kept_on_disk_change_no_bit(backbone, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path))
+    config = config_of(backbone)
+    expected = digest_of(trained(config)[1])
+    for _ in range(2):  # made, then found
+        keeping = Encoder.load(backbone, keeps_tokens=True)
+        train(config, [make_pairs()], keeping)
+        assert digest_of(keeping) == expected
+    assert list((tmp_path / "tokens").glob("*/ids.arrow"))
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_same_configuration_gives_the_same_weights(backbone, precision):
     config = config_of(backbone, precision=precision)

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hybrid.errors import BadInput
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 MOST_MISTAKES = 20
 """Mistakes of one file that are listed before the rest is left off."""
@@ -52,6 +55,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             ) from None
         if not isinstance(value, dict):
             raise BadInput(f"{path}:{number}: a JSON object is wanted, not {type(value).__name__}")
+        _refuse_half_characters(f"{path}:{number}", line, value)
         yield number, value
 
 
@@ -59,11 +63,26 @@ def json_file(path: Path) -> Any:
     """The value of a JSON file."""
     text = "\n".join(line for _, line in text_lines(path))
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadInput(
             f"{path}:{error.lineno}: not valid JSON at column {error.colno} ({error.msg}): "
             "the file is damaged or only half there"
+        ) from None
+    _refuse_half_characters(str(path), text, value)
+    return value
+
+
+def _refuse_half_characters(where: str, text: str, value: Any) -> None:
+    """Raise BadInput for escapes such as \\ud83d without their other half: such a text is no Unicode."""
+    if _HALF.search(text) is None:
+        return
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(str(error.object)[error.start]):04x}"
+        raise BadInput(
+            f"{where}: the escape {half} is half of a character, its other half is missing: write it out"
         ) from None
 
 

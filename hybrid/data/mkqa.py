@@ -7,6 +7,7 @@ of a question is the text of its first answer; questions without such a text are
 from pathlib import Path
 from typing import Any
 
+from hybrid.data.languages import is_language
 from hybrid.data.lines import json_lines, refuse
 from hybrid.data.records import ParallelPairs
 from hybrid.data.source import Source
@@ -30,12 +31,21 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
     questions: dict[str, list[str | None]] = {}
     passages: dict[str, list[str | None]] = {}
     ids: list[str] = []
+    seen: set[str] = set()
     mistakes: list[str] = []
     unanswered = 0
     for number, value in json_lines(path):
         asked, answered = value.get("queries"), value.get("answers")
         if not isinstance(asked, dict) or not isinstance(answered, dict) or "example_id" not in value:
             mistakes.append(f"{path}:{number}: the fields example_id, queries and answers are wanted")
+            continue
+        if str(value["example_id"]) in seen:
+            mistakes.append(f"{path}:{number}: the example_id {value['example_id']!r} stands there already")
+            continue
+        seen.add(str(value["example_id"]))
+        unknown = [lang for lang in asked if not is_language(lang)]
+        if unknown:
+            mistakes.append(f"{path}:{number}: {unknown[0]!r} is no language code of ISO 639-1")
             continue
         pair = {lang: (text, _first_text(answered.get(lang))) for lang, text in asked.items()}
         complete = {lang: both for lang, both in pair.items() if isinstance(both[0], str) and both[1]}

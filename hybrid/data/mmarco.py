@@ -49,6 +49,11 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
         )
         query_rows = _rows(queries, wanted[0], [q for q, _ in positives])
         passage_rows = _rows(collection, wanted[1], [d for _, d in positives])
+        notes += [
+            f"{part.empty} of {len(part)} {what} in {language} are empty"
+            for part, what in ((queries, "queries"), (collection, "passages"))
+            if part.empty
+        ]
         missing = (query_rows < 0) | (passage_rows < 0)
         if missing.all():
             raise BadInput(

@@ -27,7 +27,7 @@ def splits(source: Source) -> tuple[str, ...]:  # noqa: ARG001  all of it is for
 
 
 def files(source: Source) -> list[Path]:
-    there = sorted(path for path in source.folder.glob("*.json") if _language(path) is not None)
+    there = sorted(path for path in source.folder.glob("*.json") if _language(path))
     return there or [source.folder / _ENGLISH]
 
 
@@ -35,8 +35,14 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
     mistakes: list[str] = []
     parsed: dict[str, ParsedFile] = {}
     for path in files(source):
+        language = _language(path) or ""
+        if not is_language(language):
+            mistakes.append(
+                f"{path}: {language!r} is no language code of ISO 639-1: rename the file or take it away"
+            )
+            continue
         try:
-            parsed[str(_language(path))] = parse_file(path, sentences=False)
+            parsed[language] = parse_file(path, sentences=False)
         except BadInput as error:
             mistakes += error.mistakes
     if mistakes:
@@ -45,7 +51,8 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
 
 
 def _language(path: Path) -> str | None:
+    """The language a file's name tells, known or not; None: it is no file of this layout."""
     if path.name == _ENGLISH:
         return "en"
     match = _TRANSLATED.fullmatch(path.name)
-    return match[1] if match and is_language(match[1]) else None
+    return match[1] if match else None
