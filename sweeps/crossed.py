@@ -150,6 +150,9 @@ def from_rows(
     per_seed = differences @ weights  # (n,)
     if len(counts) == 1:
         centre = per_seed[:, None]
+    elif (np.diff(cells) >= 0).all():  # rows of a cell lie side by side
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        centre = np.repeat(np.add.reduceat(differences, first, axis=1) / counts, counts, axis=1)  # (n, rows)
     else:
         by_cell = np.zeros((len(cells), len(counts)))
         by_cell[np.arange(len(cells)), cells] = 1.0 / counts[cells]

@@ -33,12 +33,13 @@ class Point:
 
 @dataclass(frozen=True)
 class DoseResponse:
-    """A curve of differences to the arm at `reference`, points in descending x.
+    """A curve of differences to the arm at `reference`, points in the order tested: descending x, or
+    ascending where `upwards`.
 
-    `safe_down_to`: the lowest x of the unbroken run of non-inferior arms below the reference (the
-    reference itself if the first step fails); `level` bounds the chance that any x in it is in truth
-    below the margin. `crossing`: where the curve, linear between points, falls through −margin, as
-    estimate and as the highest and lowest x that the band allows; None where it does not in the range.
+    `safe_to`: the last x of the unbroken run of non-inferior arms from the reference on (the reference
+    itself if the first step fails); `level` bounds the chance that any x in it is in truth below the
+    margin. `crossing`: where the curve, linear between points, falls through −margin, as estimate, by
+    the lower and by the upper edge of the band; None where it does not in the range.
     """
 
     aim: Aim
@@ -46,7 +47,7 @@ class DoseResponse:
     margin: float
     level: float
     points: tuple[Point, ...]
-    safe_down_to: float
+    safe_to: float
     stopped: str
     crossing: tuple[float | None, float | None, float | None]
 
@@ -56,7 +57,7 @@ class Interaction:
     """How much the effect of `x` differs between `z` and the first z; bounds simultaneous over all."""
 
     x: float
-    z: float
+    z: float | str
     difference: float
     lower: float
     upper: float
@@ -81,22 +82,26 @@ def dose_response(
     reference: float = 1.0,
     level: float = 0.05,
     sequences: int = 1,
+    upwards: bool = False,
+    fewest_seeds: int = 2,
     resamples: int = 10_000,
 ) -> DoseResponse:
-    """The curve over `arms` (x → arm) and the range tested from the reference downwards.
+    """The curve over `arms` (x → arm) and the range tested from the reference downwards, or `upwards`.
 
     Fixed-sequence testing (Maurer, Hothorn & Lehmacher 1995): each arm is tested at the full level, in
     order, until one fails. With several sequences in one sweep (backbones, batch sizes) each gets
     `level`/`sequences`, so that the level holds for all of them together. The band is two-sided, each
-    side at `level`, over the points of this curve.
+    side at `level`, over the points of this curve. Points with fewer than `fewest_seeds` seeds keep their
+    band and end the sequence.
     """
     if reference not in arms:
         raise BadInput(f"no arm stands at the reference {reference:g}; there are: {sorted(arms)}")
     share = level / sequences
-    below = sorted((x for x in arms if x != reference), reverse=True)
+    direction = 1 if upwards else -1
+    others = sorted((x for x in arms if x != reference), key=lambda x: direction * x)
     made: dict[float, tuple[Crossed, Estimate]] = {}
     reasons: dict[float, str] = {}
-    for x in below:
+    for x in others:
         try:
             part = contrast(scores, {arms[x]: 1.0, arms[reference]: -1.0}, aim).part
             e = estimate(part)
@@ -112,7 +117,8 @@ def dose_response(
     )
     points, safe, stopped = [Point(reference, arms[reference], 0.0, 0.0, 0.0, "reference")], reference, ""
     band: tuple[float | None, float | None, float | None]
-    for x in below:
+    for x in others:
+        ahead = direction * (x - reference) > 0
         if x not in made:
             tested, band = "refused", (None, None, None)
         else:
@@ -120,15 +126,17 @@ def dose_response(
             width = e.half_width(adjusted)
             band = (e.mean, e.mean - width, e.mean + width)
             tested = _verdict(aim.sign * e.mean, e.half_width(share), margin)
-        if x < reference and stopped:
+            if e.replicated and e.seeds < fewest_seeds:
+                tested, reasons[x] = "refused", f"{e.seeds} seeds are too few"
+        if ahead and stopped:
             tested = "not reached"
-        elif x < reference and tested == "no_degradation":
+        elif ahead and tested == "no_degradation":
             safe = x
-        elif x < reference:
-            stopped = f"{x:g}: {reasons.get(x, tested)}"
+        elif ahead:
+            stopped = f"{x:g}: {reasons.get(x, tested.replace('_', ' '))}"
         points.append(Point(x, arms[x], band[0], band[1], band[2], tested, reasons.get(x, "")))
-    points.sort(key=lambda p: -p.x)
-    known = [p for p in points if p.difference is not None and p.x <= reference]
+    points.sort(key=lambda p: direction * p.x)
+    known = [p for p in points if p.difference is not None and direction * (p.x - reference) >= 0]
     curves = np.array([[p.difference, p.lower, p.upper] for p in known], dtype=float) * aim.sign
     curves[:, 1:].sort(axis=1)
     xs = [p.x for p in known]
@@ -140,7 +148,7 @@ def dose_response(
 
 def interactions(
     scores: Scores,
-    arms: Mapping[tuple[float, float], str],
+    arms: Mapping[tuple[float, float | str], str],
     aim: Aim,
     *,
     reference: float = 1.0,
@@ -149,10 +157,10 @@ def interactions(
 ) -> tuple[Interaction, ...]:
     """Differences of differences: does the effect of x (against its reference) depend on z?
 
-    `arms`: (x, z) → arm. The effect at each z is set against that at the smallest. Exploratory.
+    `arms`: (x, z) → arm. The effect at each z is set against that at the first. Exploratory.
     """
-    zs = sorted({z for _, z in arms})
-    made: list[tuple[float, float, Crossed, Estimate]] = []
+    zs = list(dict.fromkeys(z for _, z in arms))
+    made: list[tuple[float, float | str, Crossed, Estimate]] = []
     for x in sorted({x for x, _ in arms if x != reference}, reverse=True):
         for z in zs[1:]:
             corners = [(x, z), (reference, z), (x, zs[0]), (reference, zs[0])]

@@ -37,6 +37,7 @@ STYLE: Any = {
     "figure.facecolor": _PAPER,
     "axes.facecolor": "none",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with dollars in it is a name
     "pdf.fonttype": 42,
 }
 
@@ -98,7 +99,9 @@ def finish(panel: Panel) -> Drawn:
 def _inline(panel: Panel, drawn: str) -> str:
     """The <svg> element for the page: ids made unique, colours left to the page, hover texts put in."""
     head, body = drawn[drawn.index("<svg") :].split(">", 1)
-    svg = re.sub(r' (width|height)="[^"]*"', "", head) + ' role="img">' + body
+    svg = (
+        re.sub(r' (width|height)="[^"]*"', "", head) + f' role="img" aria-label="{_xml(panel.title)}">' + body
+    )
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{panel.name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{panel.name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{panel.name}-\1)", svg)
@@ -114,4 +117,4 @@ def _inline(panel: Panel, drawn: str) -> str:
 
 
 def _xml(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")

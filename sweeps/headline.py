@@ -76,8 +76,8 @@ def arm_metrics(
     is_reference: bool = False,
 ) -> dict[str, float]:
     """Metric → value of one arm over its seeds: `n`; means; differences to the reference with bounds
-    (`…/delta_<measure>`, `…/ci_lo`, `…/ci_hi`; 0 for the reference itself); of each mean `…/sd` and its 95%
-    t interval."""
+    (`…/delta_<measure>`, and with two or more seeds its 95% interval `…/ci_lo`, `…/ci_hi`; 0 for the
+    reference itself); of each mean `…/sd` and its 95% t interval."""
     names = metric_names(series)
     own = {value["series"]: value for value in values if value["arm"] == arm}
     deltas = {one["series"]: one for one in differences if one["arm"] == arm}
@@ -91,8 +91,8 @@ def arm_metrics(
         if delta and one["primary"] and not (one["task"] != "macro" and _macro(one) in own):
             path, _, measure = names[one["id"]].rpartition("/")
             name = f"{path}/delta_{measure}"
-            metrics |= {name: delta["difference"]}
-            metrics |= {f"{name}/ci_lo": delta["lower"], f"{name}/ci_hi": delta["upper"]}
+            ends = {name: "difference", f"{name}/ci_lo": "lower", f"{name}/ci_hi": "upper"}
+            metrics |= {key: delta[end] for key, end in ends.items() if delta[end] is not None}
     for one in chosen:
         seeds = list(own[one["id"]]["seeds"].values())
         if len(seeds) > 1 and len(metrics) + 3 <= LIMIT:

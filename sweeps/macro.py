@@ -59,11 +59,13 @@ def macro(blocks: Sequence[Block], paired: Sequence[Paired]) -> Paired:
 
 @dataclass(frozen=True)
 class Aim:
-    """What is averaged: a measure over the sets of a group, in one setting or all, or without one set."""
+    """What is averaged: a measure over the sets of a group, in one setting or all, of one task or without
+    one set."""
 
     group: str = "zero_shot"
     measure: str = "ndcg_at_10"
     setting: str | None = None
+    task: str | None = None
     without: str | None = None
 
     @property
@@ -78,6 +80,7 @@ class Aim:
             for b in scores.blocks
             if (b.group, b.measure) == (self.group, self.measure)
             and self.setting in (None, b.setting)
+            and self.task in (None, b.task)
             and set_of(b.task) != self.without
         ]
         if not chosen:

@@ -6,22 +6,19 @@ language cell. Differences are taken only between the same query, cell and seed.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hybrid.data.levels import is_pool
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER
 from sweeps.crossed import Crossed, Floats, Ints, from_rows
+from sweeps.score_rows import NO_SEED, Coded, Seed, coded, distinct, joint
 
-REQUIRED = ("arm", "seed", "task", "group", "query_id", "cluster_id", "measure", "value")
-OPTIONAL = ("setting", "query_lang", "doc_lang")
 FEWEST_CLUSTERS = 10
 """Below this a set gets no verdict: no interval for skewed differences of so few queries is trustworthy."""
 FEW_CLUSTERS = 30
@@ -29,7 +26,6 @@ POOL, POOL_NOTE = "pool", "measured on a pool of the hardest documents, which fl
 """Flag and note of whatever rests on a task at level `pool`."""
 LOST_SHARE = 0.05
 """Share of queries that may be missing from one side before the set is refused."""
-NO_SEED = None
 
 
 class Refused(Exception):  # noqa: N818 - a finding about data, not a fault
@@ -45,7 +41,8 @@ class Block:
     """One measure of one task in one setting.
 
     `values`, `counts` (trials, rows): the mean of the table's rows and how many there were (0: absent,
-    value NaN). `cells`, `clusters` (rows,). `broken[trial]` names rows that are not finite numbers.
+    value NaN). `cells`, `clusters` (rows,); rows of one cell lie side by side, `languages` names the query's
+    and the documents' language of each. `broken[trial]` names rows that are not finite numbers.
     """
 
     group: str
@@ -56,7 +53,7 @@ class Block:
     counts: npt.NDArray[np.int32]
     cells: Ints
     clusters: Ints
-    cell_names: tuple[str, ...]
+    languages: tuple[tuple[str | None, str | None], ...]
     queries: Ints  # (rows,) code of the query
     broken: Mapping[int, str]
     repeated: Mapping[int, str]
@@ -70,19 +67,30 @@ class Block:
     def lower_is_better(self) -> bool:
         return self.measure in LOWER_IS_BETTER
 
+    def only(self, cell: int) -> Block:
+        """The rows of one language cell, as views."""
+        low, high = np.searchsorted(self.cells, [cell, cell + 1])
+        part = slice(int(low), int(high))
+        return replace(
+            self, values=self.values[:, part], counts=self.counts[:, part], cells=self.cells[part],
+            clusters=self.clusters[part], queries=self.queries[part], languages=(self.languages[cell],),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Scores:
-    """All score rows of a table as blocks. `trials` lists (arm, seed); an untouched model's seed is None."""
+    """All score rows of a table as blocks. `trials` lists (arm, seed); an untouched model's seed is None.
+    `notes` say what of the table had to be read as something."""
 
-    trials: tuple[tuple[str, int | None], ...]
+    trials: tuple[tuple[str, Seed], ...]
     blocks: tuple[Block, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(arm for arm, _ in self.trials))
 
-    def seeds(self, arm: str) -> dict[int | None, int]:
+    def seeds(self, arm: str) -> dict[Seed, int]:
         """Seed → index of the trial."""
         return {seed: index for index, (name, seed) in enumerate(self.trials) if name == arm}
 
@@ -92,7 +100,7 @@ class Paired:
     """A contrast between arms on one block, what was left out to make it, and the arms' own means."""
 
     part: Crossed
-    seeds: tuple[int | None, ...]
+    seeds: tuple[Seed, ...]
     queries: int
     means: Mapping[str, float]
     flags: tuple[str, ...]
@@ -105,51 +113,38 @@ def read_scores(table: pa.Table, *, measures: Sequence[str] | None = None) -> Sc
     Raises BadInput with every mistake in columns, types, nulls and clusters. Rows that are not finite,
     or repeated, are kept as such and refuse only the comparisons that would need them.
     """
-    _check_columns(table)
-    if measures is not None:
-        known = pc.unique(table["measure"].cast(pa.string())).to_pylist()
-        if unknown := [m for m in measures if m not in known]:
-            raise BadInput([f"no rows of the measure {_quoted(m, known)}" for m in unknown])
-        table = table.filter(pc.is_in(table["measure"].cast(pa.string()), pa.array(list(measures))))
-    if table.num_rows == 0:
-        raise BadInput("the score table has no rows")
-    codes, names = {}, {}
-    for column in (*REQUIRED[:1], *REQUIRED[2:-1], *OPTIONAL):
-        codes[column], names[column] = _encode(table, column)
-    value = table["value"].cast(pa.float64()).combine_chunks().to_numpy(zero_copy_only=False)
-    seed, seed_names = _seeds(table["seed"])
-
-    trial, trial_of = _joint(codes["arm"], seed)
-    trials = tuple((str(names["arm"][a]), seed_names[s]) for a, s in trial_of)
-    block, block_of = _joint(codes["group"], codes["task"], codes["setting"], codes["measure"])
-    cell, cell_of = _joint(codes["query_lang"], codes["doc_lang"])
-    cell_names = ["-".join(str(names[c][i]) for c, i in zip(OPTIONAL[1:], pair, strict=True) if names[c][i])
-                  for pair in cell_of]  # fmt: skip
-    separate = any(cell_names)
+    rows = coded(table, measures)
+    codes, names, value = rows.codes, rows.names, rows.value
+    trial, trial_of = joint(codes["arm"], codes["seed"])
+    trials = tuple((str(names["arm"][a]), rows.seeds[s]) for a, s in trial_of)
+    block, block_of = joint(codes["group"], codes["task"], codes["setting"], codes["measure"])
+    cell, cell_of = joint(codes["query_lang"], codes["doc_lang"])
+    languages = [(names["query_lang"][q], names["doc_lang"][d]) for q, d in cell_of]
+    separate = any(any(pair) for pair in languages)
     order = np.argsort(block, kind="stable")
     bounds = np.searchsorted(block[order], np.arange(len(block_of) + 1))
     blocks, mistakes = [], []
     for index, (g, t, s, m) in enumerate(block_of):
-        rows = order[bounds[index] : bounds[index + 1]]
-        query, cluster = codes["query_id"][rows], codes["cluster_id"][rows]
-        row_of = cell[rows] * len(names["query_id"]) + query
-        unique, position = _unique(row_of)
+        here = order[bounds[index] : bounds[index + 1]]
+        query, cluster = codes["query_id"][here], codes["cluster_id"][here]
+        row_of = cell[here] * len(names["query_id"]) + query
+        unique, position = distinct(row_of)
         first = np.empty(len(unique), dtype=np.int64)
-        first[position[::-1]] = np.arange(len(rows))[::-1]
+        first[position[::-1]] = np.arange(len(here))[::-1]
         if (bad := cluster != cluster[first][position]).any():
             name = names["query_id"][query[bad.argmax()]]
             mistakes.append(f"task {names['task'][t]}: query {name!r} has several cluster_ids; give it one")
             continue
-        _, cells = np.unique(cell[rows][first], return_inverse=True)
+        _, cells = np.unique(cell[here][first], return_inverse=True)
         shape = (len(trials), len(unique))
-        key = trial[rows] * len(unique) + position
+        key = trial[here] * len(unique) + position
         counts = np.bincount(key, minlength=shape[0] * shape[1]).reshape(shape)
-        total = np.bincount(key, weights=value[rows], minlength=shape[0] * shape[1]).reshape(shape)
+        total = np.bincount(key, weights=value[here], minlength=shape[0] * shape[1]).reshape(shape)
         with np.errstate(invalid="ignore", divide="ignore"):
             values = total / counts
-        infinite = rows[~np.isfinite(value[rows])]
+        infinite = here[~np.isfinite(value[here])]
         broken = _first_rows(infinite, trial, lambda r: f"row {r + 1} has value {value[r]}")
-        again = rows[(counts.ravel()[key] > 1)] if separate else rows[:0]
+        again = here[(counts.ravel()[key] > 1)] if separate else here[:0]
         repeated = _first_rows(
             again, trial, lambda r: f"row {r + 1} repeats another row's query and languages"
         )
@@ -157,15 +152,15 @@ def read_scores(table: pa.Table, *, measures: Sequence[str] | None = None) -> Sc
             Block(
                 str(names["group"][g]), str(names["task"][t]), names["setting"][s], str(names["measure"][m]),
                 values, counts.astype(np.int32), cells, cluster[first],
-                tuple(cell_names[c] for c in np.unique(cell[rows])), query[first], broken, repeated,
+                tuple(languages[c] for c in np.unique(cell[here])), query[first], broken, repeated,
             )
         )  # fmt: skip
     if mistakes:
         raise BadInput(mistakes)
-    return Scores(trials, tuple(blocks))
+    return Scores(trials, tuple(blocks), (*rows.notes, *_scale_notes(rows)))
 
 
-def pair(scores: Scores, block: Block, weights: Mapping[str, float], *, cell: int | None = None) -> Paired:
+def pair(scores: Scores, block: Block, weights: Mapping[str, float]) -> Paired:
     """The contrast Σ weight·arm on one block, over the seeds and queries that all its arms have.
 
     Weights are +1 for the arm and −1 for its reference (or any others, for interactions). An arm
@@ -179,16 +174,16 @@ def pair(scores: Scores, block: Block, weights: Mapping[str, float], *, cell: in
     if mixed := [arm for arm, of in present.items() if NO_SEED in of and len(of) > 1]:
         raise Refused("mixed_seeds", f"{mixed[0]}: some rows have a seed and some have none")
     trained = {arm: set(of) for arm, of in present.items() if NO_SEED not in of}
-    seeds: tuple[int | None, ...] = (NO_SEED,)
+    seeds: tuple[Seed, ...] = (NO_SEED,)
     if trained:
         common = set.intersection(*trained.values())
         every = set.union(*trained.values())
-        seeds = tuple(sorted(s for s in common if s is not None))
+        seeds = in_order(common)
         if not seeds:
             raise Refused("no_common_seeds", f"{' and '.join(trained)} share no seed, so nothing is paired")
         if common != every:
             flags.append("unequal_seeds")
-            lost = ", ".join(str(s) for s in sorted(s for s in every - common if s is not None))
+            lost = ", ".join(str(s) for s in in_order(every - common))
             notes.append(f"seeds {lost} are not in every arm compared and are left out")
     chosen = {
         arm: np.array([of[NO_SEED if NO_SEED in of else seed] for seed in seeds])
@@ -198,9 +193,8 @@ def pair(scores: Scores, block: Block, weights: Mapping[str, float], *, cell: in
     for reasons, flag in ((block.broken, "not_a_number"), (block.repeated, "duplicate_rows")):
         if bad := [reasons[t] + f" ({_name(scores.trials[t])})" for t in used if t in reasons]:
             raise Refused(flag, "; ".join(bad[:3]) + (f" and {len(bad) - 3} trials more" * (len(bad) > 3)))
-    keep = np.ones(len(block.cells), dtype=bool) if cell is None else block.cells == cell
     count = block.counts[used]
-    there = (count > 0)[:, keep]
+    there = count > 0
     some, all_ = there.any(axis=0), there.all(axis=0)
     if not all_.any():
         raise Refused("no_common_queries", "the arms share no query")
@@ -214,7 +208,7 @@ def pair(scores: Scores, block: Block, weights: Mapping[str, float], *, cell: in
             )
         flags.append("missing_queries")
         notes.append(f"{sentence} and are left out of all")
-    keep[keep] = all_
+    keep = np.flatnonzero(all_)
     count = count[:, keep]
     if (count != count[0]).any():
         raise Refused("duplicate_rows", "a query has more rows in one arm or seed than in another")
@@ -236,87 +230,21 @@ def pair(scores: Scores, block: Block, weights: Mapping[str, float], *, cell: in
     return Paired(part, seeds, queries, means, tuple(flags), tuple(notes))
 
 
-def _check_columns(table: pa.Table) -> None:
-    mistakes = []
-    for column in REQUIRED:
-        if column not in table.column_names:
-            near = difflib.get_close_matches(column, table.column_names, 1)
-            hint = f" (is it {near[0]!r}?)" if near else ""
-            if column == "cluster_id":
-                hint = " (what to resample by; the query_id where queries are independent)"
-            mistakes.append(f"column {column!r} is missing{hint}; columns needed: {', '.join(REQUIRED)}")
-    for column in (*REQUIRED, *OPTIONAL):
-        if column not in table.column_names:
-            continue
-        kind = table.schema.field(column).type
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        if column == "value":
-            ok, want = number, "a number"
-        elif column == "seed":
-            ok, want = number or pa.types.is_null(kind), "a whole number, or null for an untouched model"
-        elif column in ("query_id", "cluster_id"):
-            ok, want = text or pa.types.is_integer(kind), "text"
-        else:
-            ok, want = text or (column in OPTIONAL and pa.types.is_null(kind)), "text"
-        if not ok:
-            mistakes.append(f"column {column!r} is {kind}, not {want}")
-        elif column not in ("seed", "value", *OPTIONAL) and (nulls := table[column].null_count):
-            mistakes.append(f"column {column!r} has {nulls} nulls; every row needs a value")
-    if mistakes:
-        raise BadInput(mistakes)
+def in_order(seeds: Iterable[Seed]) -> tuple[int | str, ...]:
+    """The seeds that are some, ascending."""
+    return tuple(sorted((s for s in seeds if s is not None), key=lambda s: (isinstance(s, str), s)))
 
 
-def _encode(table: pa.Table, column: str) -> tuple[Ints, list[str | None]]:
-    """Codes (rows,) and the text they stand for; None where the column is absent or null."""
-    if column not in table.column_names or pa.types.is_null(table.schema.field(column).type):
-        return np.zeros(table.num_rows, dtype=np.int64), [None]
-    data = table[column]
-    if not pa.types.is_dictionary(data.type):
-        data = data.dictionary_encode()
-    data = data.unify_dictionaries().combine_chunks()
-    if isinstance(data, pa.ChunkedArray):
-        data = pa.concat_arrays(data.chunks)
-    names: list[str | None] = [str(name) for name in data.dictionary.to_pylist()]
-    indices = pc.fill_null(data.indices.cast(pa.int64()), len(names)).to_numpy(zero_copy_only=False)
-    return indices, [*names, None]
-
-
-def _seeds(column: pa.ChunkedArray) -> tuple[Ints, list[int | None]]:
-    """Codes (rows,) and the seed of each code; NaN and null both mean an untouched model."""
-    if pa.types.is_null(column.type):
-        return np.zeros(len(column), dtype=np.int64), [NO_SEED]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
-    unique, codes = np.unique(numbers, return_inverse=True)  # NaN sorts last, and is one value
-    if odd := [value for value in unique if np.isfinite(value) and value != round(value)]:
-        raise BadInput(f"column 'seed' holds {odd[0]}, which is not a whole number")
-    return codes.astype(np.int64), [NO_SEED if np.isnan(value) else int(value) for value in unique]
-
-
-def _joint(*columns: Ints) -> tuple[Ints, list[tuple[int, ...]]]:
-    """Codes of the tuples that occur, and the tuples."""
-    sizes = [int(column.max(initial=0)) + 1 for column in columns]
-    key = np.zeros(len(columns[0]), dtype=np.int64)
-    for column, size in zip(columns, sizes, strict=True):
-        key = key * size + column
-    unique, codes = _unique(key)
-    parts: list[Ints] = []
-    for size in reversed(sizes):
-        unique, remainder = np.divmod(unique, size)
-        parts.append(remainder)
-    return codes, [tuple(int(i) for i in t) for t in zip(*reversed(parts), strict=True)]
-
-
-def _unique(key: Ints) -> tuple[Ints, Ints]:
-    """The values that occur, ascending, and for each entry which one it is; sorts only sparse keys."""
-    if int(key.max(initial=0)) > max(1_000_000, 4 * len(key)):
-        unique, codes = np.unique(key, return_inverse=True)
-        return unique, codes.astype(np.int64)
-    occurs = np.bincount(key) > 0
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[key]
+def _scale_notes(rows: Coded) -> list[str]:
+    """Measures that are fractions by their kind and yet go beyond one."""
+    names, notes = rows.names["measure"], []
+    for code, name in enumerate(names):
+        if name is not None and name not in LOWER_IS_BETTER:
+            own = rows.value[rows.codes["measure"] == code]
+            top = float(np.nanmax(np.abs(own), initial=0.0))
+            if top > 1 and np.isfinite(top):
+                notes.append(f"{name} reaches {top:g}: no fractions, so the margin is in the same unit")
+    return notes
 
 
 def _first_rows(rows: Ints, trial: Ints, sentence: object) -> dict[int, str]:
@@ -329,15 +257,8 @@ def _first_rows(rows: Ints, trial: Ints, sentence: object) -> dict[int, str]:
     return found
 
 
-def _name(trial: tuple[str, int | None]) -> str:
+def _name(trial: tuple[str, Seed]) -> str:
     return f"{trial[0]}, untouched" if trial[1] is NO_SEED else f"{trial[0]}, seed {trial[1]}"
-
-
-def _quoted(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"{name!r}" + (
-        f" (did you mean {near[0]!r}?)" if near else f" (there are: {', '.join(sorted(known))})"
-    )
 
 
 def labelled(scores: Scores, group: str, measure: str) -> Iterator[Block]:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from sweeps.crossed import Floats, estimate
 from sweeps.macro import Aim, contrast
-from sweeps.pairing import NO_SEED, Paired, Refused, Scores
+from sweeps.pairing import Paired, Refused, Scores, in_order
+from sweeps.score_rows import NO_SEED, Seed
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ def pareto_front(
     means = np.array([[p.part.per_seed.mean() for p in row] for row in rows])  # (arms, aims)
     front = _front((means * signs)[None])[0]
     trained = [p for row in rows for p in row if p.seeds != (NO_SEED,)]
-    shared = (
-        sorted(set.intersection(*({s for s in p.seeds if s is not None} for p in trained))) if trained else []
-    )
+    shared = in_order(set.intersection(*(set(p.seeds) for p in trained))) if trained else ()
     probability: Floats | None = None
     if len(shared) > 1 or not trained:
         draws = _draws([p for row in rows for p in row], shared, resamples, np.random.default_rng(seed))
@@ -78,7 +77,7 @@ def _front(values: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _draws(
-    paired: Sequence[Paired], shared: Sequence[int], resamples: int, rng: np.random.Generator
+    paired: Sequence[Paired], shared: Sequence[Seed], resamples: int, rng: np.random.Generator
 ) -> Floats:
     """Joint deviations (resamples, quantities) of the means of all arms and aims."""
     codes, position = np.unique(np.concatenate([p.part.clusters for p in paired]), return_inverse=True)

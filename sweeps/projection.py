@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from sweeps.comparisons import judge
 from sweeps.headline import arm_metrics, trial_metrics
 from sweeps.plan import Arm, Plan, Trial
 from sweeps.results import Results, TrialRecord
@@ -96,7 +97,7 @@ def trial_runs(plan: Plan, store: Store, results: Results) -> Iterable[RunConten
 def arm_runs(plan: Plan, results: Results) -> Iterable[RunContent]:
     """A run for each arm that has scores: mean over seeds, their spread, difference to the reference."""
     series, values = series_and_values(results)
-    differences = differences_of(plan, results, blocks_of(plan))
+    differences = differences_of(judge(plan, results), blocks_of(plan))
     for arm in plan.arms:
         records = [record for record in results.trials if record.trial.arm.alias == arm.alias]
         own = [value for value in values if value["arm"] == arm.alias]

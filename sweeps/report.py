@@ -4,23 +4,20 @@ index.html  report.json  tables/*.{md,csv,tex}  figures/*.{svg,pdf}
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-from sweeps.drawing import Drawn
 from sweeps.figures import draw_figures
 from sweeps.plan import Plan
+from sweeps.published import beside_paper
 from sweeps.report_numbers import report_numbers
-from sweeps.report_tables import build_tables, held_note
-from sweeps.report_verdicts import WORDS
+from sweeps.report_page import render_page
+from sweeps.report_tables import build_tables
 from sweeps.results import load_results
 from sweeps.store import Store
-from sweeps.tables import Table, csv_text, latex, markdown
+from sweeps.tables import csv_text, latex, markdown
 
 
 def write_report(plan: Plan, store: Store, out: Path) -> Path:
@@ -28,8 +25,10 @@ def write_report(plan: Plan, store: Store, out: Path) -> Path:
 
     Nothing is shown that is not in report.json. Missing and failed trials are named, never filled in.
     """
-    report = report_numbers(plan, load_results(plan, store, every_measure=False))
-    tables = build_tables(report)
+    results = load_results(plan, store, every_measure=False)
+    report = report_numbers(plan, results)
+    published = beside_paper(results)
+    tables = [*build_tables(report), *([published] if published else [])]
     figures = draw_figures(report)
     report["tables"] = [asdict(table) for table in tables]
     report["figures"] = [{"name": f.name, "title": f.title, "caption": f.caption} for f in figures]
@@ -51,50 +50,8 @@ def write_report(plan: Plan, store: Store, out: Path) -> Path:
     return index
 
 
-def render_page(report: dict[str, Any], tables: Sequence[Table], figures: Sequence[Drawn]) -> str:
-    """The page: everything in it comes from `report`, escaped by Jinja; styles and figures stand inside."""
-    environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    sections = [
-        ("question", "Question"),
-        ("verdict", "Verdict"),
-        ("answer", "What the intervals say"),
-        ("results", "Results"),
-        ("curves", "Curves"),
-        ("differences", "Differences"),
-        ("pareto", "Pareto"),
-        ("choice", "Choice"),
-        ("run", "What was run"),
-        ("reading", "How to read"),
-        ("reproduce", "Reproduce"),
-    ]
-    drawn = {
-        kind: [figure for figure in figures if figure.name.startswith(prefix)]
-        for kind, prefix in (("curves", "curve-"), ("differences", "difference-"), ("pareto", "pareto"))
-    }
-    named = {
-        "verdict": [table for table in tables if table.name == "verdict"],
-        "run": [table for table in tables if table.name in ("data", "mixture", "cost")],
-        "choice": [table for table in tables if table.name == "choice"],
-        "other": [table for table in tables if table.name.endswith("-other")],
-    }
-    elsewhere = {table.name for group in named.values() for table in group}
-    named["results"] = [table for table in tables if table.name not in elsewhere]
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        tables=named,
-        figures=drawn,
-        sections=[(anchor, word) for anchor, word in sections if drawn.get(anchor, named.get(anchor, True))],
-        arms_trained=sum(not arm["untouched"] for arm in report["arms"]),
-        verdict_words=WORDS,
-        held=held_note(report),
-        unfinished=[trial for trial in report["trials"] if trial["state"] != "done"],
-        unrun=[trial["label"] for trial in report["trials"] if trial["state"] == "missing"],
-        css=_template("report.css"),
-        script=_template("report.js"),
-    )
-
-
-def _template(name: str) -> str:
-    return (files("sweeps") / "templates" / name).read_text(encoding="utf-8")
+def report_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of report.json, as it is shipped."""
+    text = (files("sweeps") / "templates" / "report.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema

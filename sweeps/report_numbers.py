@@ -4,6 +4,7 @@ Values are fractions, rank distances are ranks; tables multiply fractions by 100
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -12,31 +13,40 @@ import pyarrow.compute as pc
 from hybrid.backbones import resolve
 from hybrid.errors import BadInput
 from sweeps.choose import choose
-from sweeps.differences import KIND
+from sweeps.comparisons import FEWEST_SEEDS, judge
 from sweeps.plan import Arm, Plan
-from sweeps.report_verdicts import verdicts_of
+from sweeps.pool_bias import pool_biases
+from sweeps.report_coverage import coverage_rows, means_apart
+from sweeps.report_effects import effects_of
+from sweeps.report_robustness import language_rows, pareto_of, robustness_of
+from sweeps.report_verdicts import question_of, verdicts_of
 from sweeps.results import Results, TrialRecord
-from sweeps.series import DRAWS, LEVEL, blocks_of, differences_of, pareto_of, series_and_values
+from sweeps.seen import seen_by
+from sweeps.series import blocks_of, differences_of, series_and_values
 from sweeps.statements import statements
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
+"""Raised when a field of report.json changes its meaning or goes."""
 
 
 def report_numbers(plan: Plan, results: Results) -> dict[str, Any]:
     """Gather the report of a sweep; what is missing is absent from the values and named in `trials`."""
-    blocks = blocks_of(plan)
+    blocks, coverage = blocks_of(plan), coverage_rows(results)
     series, values = series_and_values(results)
-    differences = differences_of(plan, results, blocks)
+    judged = judge(plan, results, languages=True)
+    known = {one["id"] for one in series}
+    differences = [one for one in differences_of(judged, blocks) if one["series"] in known]
     return {
         "report_version": REPORT_VERSION,
         "name": plan.sweep.name,
+        "question": question_of(plan),
         "synthetic": _synthetic(plan, results),
         "axes": {axis: list(points) for axis, points in plan.sweep.axes.items()},
         "reference": dict(plan.sweep.reference),
         "hold": plan.sweep.hold,
         "held_fixed": _held_fixed(plan),
         "seeds": list(plan.sweep.seeds),
-        "interval": {"kind": KIND, "level": LEVEL, "draws": DRAWS},
+        "fewest_seeds": FEWEST_SEEDS,
         "guardrail": plan.sweep.guardrail.model_dump(),
         "arms": [_arm(arm, results.trials) for arm in plan.arms],
         "blocks": blocks,
@@ -44,9 +54,15 @@ def report_numbers(plan: Plan, results: Results) -> dict[str, Any]:
         "series": series,
         "values": values,
         "differences": differences,
-        "verdicts": verdicts_of(plan, results),
+        "verdicts": verdicts_of(plan, judged),
         "statements": statements(blocks, series, differences),
-        "pareto": pareto_of(plan, values),
+        "effects": effects_of(plan, judged, series),
+        "pareto": pareto_of(plan, judged),
+        "robustness": robustness_of(plan, judged, results),
+        "languages": language_rows(judged),
+        "pool_bias": [asdict(one) for one in pool_biases(results.scores, _references(plan))],
+        "coverage": coverage,
+        "means_apart": means_apart(plan, results, coverage),
         "trials": [_trial(record) for record in results.trials],
         "cost": _cost(results.trials),
         "choice": _choice(plan, results),
@@ -104,6 +120,10 @@ def _arm(arm: Arm, records: Sequence[TrialRecord]) -> dict[str, Any]:
     }
 
 
+def _references(plan: Plan) -> dict[str, str]:
+    return {arm.alias: arm.reference for arm in plan.arms if not arm.untouched and arm.reference is not None}
+
+
 def _tasks(plan: Plan, results: Results) -> list[dict[str, Any]]:
     found = []
     for name, groups in plan.tasks.items():
@@ -119,6 +139,7 @@ def _tasks(plan: Plan, results: Results) -> list[dict[str, Any]]:
                 "groups": list(groups),
                 "settings": distinct["setting"].to_pylist(),
                 "languages": sorted(distinct["query_lang"].to_pylist()),
+                "seen_by": seen_by(name, (arm.backbone for arm in plan.arms)),
                 "queries": len(distinct["query_id"]),
                 "clusters": len(distinct["cluster_id"]),
                 "documents": how.get("documents"),
@@ -144,6 +165,7 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
         "train_seconds": record.train_seconds,
         "evaluate_seconds": record.evaluate_seconds,
         "peak_rss_mb": record.record.get("peak_rss_mb"),
+        "hardware": _machine(record),
         "events": list(record.record.get("events", ())),
         "mixture": dict(record.mixture),
     }
@@ -151,17 +173,23 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
 
 def _cost(records: Sequence[TrialRecord]) -> dict[str, Any]:
     """Seconds spent on what the store holds, and the machines they were spent on."""
-    machines = [record.record["hardware"] for record in records if record.record.get("hardware")]
-    kinds = dict.fromkeys(
-        " · ".join(str(part) for part in (m.get("gpu"), m.get("processor"), f"{m.get('cpus')} CPUs") if part)
-        for m in machines
-    )
+    kinds = dict.fromkeys(kind for record in records if (kind := _machine(record)))
     return {
         "train_seconds": sum(record.train_seconds or 0.0 for record in records),
         "evaluate_seconds": sum(record.evaluate_seconds or 0.0 for record in records),
         "gpu_hours": sum((r.train_seconds or 0.0) * r.trial.gpus for r in records) / 3600,
         "hardware": list(kinds),
+        "mixed_hardware": len(kinds) > 1,
     }
+
+
+def _machine(record: TrialRecord) -> str | None:
+    """What a trial was trained on, in words; None where that is not recorded."""
+    found = record.record.get("hardware")
+    if not found:
+        return None
+    parts = (found.get("gpu"), found.get("processor"), f"{found.get('cpus')} CPUs")
+    return " · ".join(str(part) for part in parts if part)
 
 
 def _choice(plan: Plan, results: Results) -> dict[str, Any]:
@@ -178,8 +206,16 @@ def _reproduce(plan: Plan, results: Results) -> dict[str, Any]:
         for name, version in record.record.get("versions", {}).items():
             versions.setdefault(name, []).append(str(version))
     commits = [str(r.record["commit"]) for r in results.trials if r.record.get("commit")]
+    measured: dict[str, set[str]] = {}
+    for record in results.trials:
+        for name, how in record.measured.items():
+            if how.get("task_digest"):
+                measured.setdefault(name, set()).add(str(how["task_digest"]))
     return {
         "spec": plan.sweep.text,
+        "spec_path": plan.sweep.path,
+        "data_digests": {name: sorted(found) for name, found in sorted(measured.items())},
+        "recorded_digests": dict(plan.digests),
         "versions": {name: sorted(set(found)) for name, found in sorted(versions.items())},
         "commits": sorted(set(commits)),
         "score_keys": {

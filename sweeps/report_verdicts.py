@@ -1,19 +1,14 @@
-"""The declared comparison of a sweep: verdicts at the guardrail's margin, for the report."""
+"""The question, and its answer in one sentence: verdicts at the guardrail's margin, for the report."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
-import pyarrow.compute as pc
-
-from hybrid.data.levels import is_pool
 from hybrid.scores import MEASURES
-from sweeps.degradation import DEGRADATION, INCONCLUSIVE, MACRO, NO_DEGRADATION, REFUSED, Verdict, compare
+from sweeps.comparisons import FEWEST_SEEDS, Judged
+from sweeps.degradation import DEGRADATION, INCONCLUSIVE, MACRO, NO_DEGRADATION, REFUSED, Verdict
 from sweeps.plan import Plan
-from sweeps.results import Results
 from sweeps.tables import points
-
-FEWEST_SEEDS = 3
-"""With two seeds one degree of freedom makes bounds of tens of points, or luck makes them narrow."""
 
 WORDS = {
     NO_DEGRADATION: "no degradation",
@@ -21,41 +16,43 @@ WORDS = {
     INCONCLUSIVE: "inconclusive",
     REFUSED: "refused",
 }
+_FEW_SEEDS = frozenset({"one_seed", "few_seeds"})
 
 
-def verdicts_of(plan: Plan, results: Results) -> dict[str, Any]:
-    """Verdicts of every trained arm against its reference on the guardrail's group: the mean of its sets,
-    which is the declared comparison, and each set. `rows` is empty, and `sentence` says why, where there is
-    nothing to compare or an arm has fewer than `FEWEST_SEEDS` seeds."""
+def question_of(plan: Plan) -> str:
+    """What the sweep asks, from its axes, reference and guardrail."""
+    sweep, rail = plan.sweep, plan.sweep.guardrail
+    swept = [axis for axis, found in sweep.axes.items() if len(found) > 1]
+    what = f"setting {' and '.join(sweep.reference)} otherwise" if sweep.reference else "another arm"
+    if "mono_ratio" in swept and "mono_ratio" in sweep.reference:
+        what = "mixing cross-lingual batches into the training"
+    others = [axis for axis in swept if axis not in sweep.reference]
+    words = {"backbone": "the backbone", "batch_size": "the batch size"}
+    rest = " and ".join(words.get(axis, axis) for axis in others)
+    kind = "zero-shot retrieval" if rail.group == "zero_shot" else "in-domain retrieval"
+    sets = ", ".join(sweep.evaluate.groups[rail.group]) or "no set named"
+    text = f"Does {what} cost {kind} ({sets}) {points(rail.margin)} of {MEASURES[rail.measure]} or more"
+    return f"{text}, and does that depend on {rest}?" if rest else f"{text}?"
+
+
+def verdicts_of(plan: Plan, judged: Judged | None) -> dict[str, Any]:
+    """Verdicts of every arm against its reference on the guardrail's group: the mean of its sets, the
+    declared comparison, and each set. `sentence` answers the question, or says why nothing does."""
     rail = plan.sweep.guardrail
-    references = {
-        arm.alias: arm.reference
-        for arm in plan.arms
-        if not arm.untouched and arm.reference is not None and arm.reference != arm.alias
-    }
-    of_group = pc.equal(results.scores["group"], rail.group)
-    scores = results.scores.filter(pc.and_(of_group, pc.equal(results.scores["measure"], rail.measure)))
-    seeds: dict[str, set[int]] = {}
-    for row in results.rows(rail.group):
-        if row["measure"] == rail.measure and row["seed"] is not None:
-            seeds.setdefault(row["arm"], set()).add(row["seed"])
-    references = {arm: reference for arm, reference in references.items() if arm in seeds}
-    fewest = min((len(seeds[arm]) for arm in references), default=0)
-    if fewest < FEWEST_SEEDS:
-        sentence = (
-            f"No verdict: {fewest} {'seed is' if fewest == 1 else 'seeds are'} too few to know how a "
-            f"difference moves from seed to seed; at least {FEWEST_SEEDS} are needed."
-        )
-        return {"rows": [], "sentence": sentence if references else "", "method": "", "notes": []}
-    found = compare(
-        scores, references, margin=rail.margin, level=rail.level, group=rail.group, measure=rail.measure
-    )
-    rows = [_row(one) for one in found.verdicts]
+    found = judged.comparison.verdicts if judged else ()
+    rows = [
+        _row(v)
+        for v in found
+        if (v.group, v.measure) == (rail.group, rail.measure)
+        and v.family.startswith(("primary", "exploratory:"))
+        and v.query_lang is None
+    ]
+    declared = [row for row in rows if row["task"] == MACRO]
     return {
         "rows": rows,
-        "sentence": _sentence(plan, [row for row in rows if row["task"] == MACRO]),
-        "method": found.method,
-        "notes": list(found.notes),
+        "sentence": _sentence(plan, declared),
+        "method": judged.comparison.method if judged else "",
+        "notes": [*(judged.comparison.notes if judged else ()), *_without_reference(plan)],
     }
 
 
@@ -66,12 +63,23 @@ def _row(one: Verdict) -> dict[str, Any]:
         "task": one.task,
         "verdict": one.verdict,
         "difference": one.difference,
+        "relative": one.relative,
         "lower": one.lower,
         "upper": one.upper,
+        "lower_95": one.interval[0] if one.interval else None,
+        "upper_95": one.interval[1] if one.interval else None,
+        "query_lower": one.query_only[0] if one.query_only else None,
+        "query_upper": one.query_only[1] if one.query_only else None,
         "adjusted_level": one.adjusted_level,
         "comparisons": one.n_comparisons,
         "seeds": one.n_seeds,
         "queries": one.n_queries,
+        "clusters": one.n_clusters,
+        "se": one.se,
+        "se_seed": one.se_seed,
+        "se_query": one.se_query,
+        "df": one.df if one.df is None or isfinite(one.df) else None,
+        "per_seed": list(one.per_seed),
         "flags": list(one.flags),
         "notes": list(one.notes),
         "advice": one.needed.advice if one.needed else None,
@@ -80,16 +88,34 @@ def _row(one: Verdict) -> dict[str, Any]:
 
 def _sentence(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
     rail = plan.sweep.guardrail
+    if not rows:
+        return "No answer yet: no arm and its reference have both been measured on these sets."
+    starved = [row for row in rows if _FEW_SEEDS & set(row["flags"])]
+    if len(starved) == len(rows):
+        most = max(row["seeds"] or 0 for row in rows)
+        return (
+            f"No verdict: {most} {'seed is' if most == 1 else 'seeds are'} too few to know how a difference "
+            f"moves from seed to seed; at least {FEWEST_SEEDS} are needed."
+        )
     parts = []
     for verdict, word in WORDS.items():
         arms = [row["arm"] for row in rows if row["verdict"] == verdict]
         if arms:
-            named = f" ({', '.join(arms)})" if len(arms) <= 4 and len(arms) < len(rows) else ""
+            named = f" ({', '.join(arms)})" if len(arms) <= 4 else ""
             parts.append(f"{word} for {len(arms)}{named}")
-    names = plan.sweep.evaluate.groups[rail.group]
-    sets = ", ".join(names)
+    sets = ", ".join(plan.sweep.evaluate.groups[rail.group])
     return (
-        f"At a margin of {points(rail.margin)} of {MEASURES[rail.measure]} on {sets}, declared before "
-        f"the run: of {len(rows)} arm{'s' * (len(rows) != 1)} against the reference, {'; '.join(parts)}."
-        + (" Measured on pools, which flatter tuned arms." if any(map(is_pool, names)) else "")
+        f"At a margin of {points(rail.margin)} of {MEASURES[rail.measure]} on {sets}, declared in the sweep "
+        f"file: of {len(rows)} arm{'s' * (len(rows) != 1)} against the reference, {'; '.join(parts)}."
     )
+
+
+def _without_reference(plan: Plan) -> list[str]:
+    lost = [arm.alias for arm in plan.arms if not arm.untouched and arm.reference is None]
+    if not lost:
+        return []
+    axes = ", ".join(f"{axis} {value}" for axis, value in plan.sweep.reference.items())
+    return [
+        f"{', '.join(lost)}: the sweep has no arm with {axes} and the same other axes, so there is nothing "
+        "to compare with."
+    ]

@@ -36,6 +36,9 @@ HEADLINE: dict[str, tuple[str, ...]] = {
 }
 """Measures of each setting that get a column, a curve and a paired difference; the others get a table."""
 
+REPORTED = ("in_domain", "zero_shot")
+"""Groups that are results; the selection groups choose and are never one."""
+
 State = Literal["done", "failed", "cut off", "missing"]
 
 
@@ -70,7 +73,7 @@ class Results:
     cells: pa.Table  # arm, seed, task, group, setting, query_lang, doc_lang, measure, value, queries
     summary: pa.Table  # arm, seed, task, group, setting, measure, value: macro mean over cells
     trials: tuple[TrialRecord, ...]
-    damaged: tuple[str, ...]  # score files that could not be read, a sentence each
+    damaged: tuple[str, ...]  # score files that could not be read or hold no numbers, a sentence each
 
     def rows(self, group: str | None = None) -> list[dict[str, Any]]:
         """Rows of `summary`, of one group or of all."""
@@ -101,6 +104,8 @@ def load_results(plan: Plan, store: Store, *, every_measure: bool = True) -> Res
             rows, record = store.scores(train_key, key), store.score_record(train_key, key) or {}
         except Damaged as damage:
             return damage
+        if sentence := _not_finite(rows):
+            return Damaged(f"{trial.label} on {task}: {sentence}; these scores count as lacking.")
         guarded = any(group.endswith((rail.group, "levels")) for group in plan.tasks.get(task, ()))
         kept = rows if every_measure else _kept(rows, rail.measure if guarded else None)
         return kept, _cells(rows), record
@@ -144,6 +149,16 @@ def _joined(table: pa.Table, trial: Trial, task: str, group: str) -> pa.Table:
     front = {"arm": front["arm"], "seed": seed, "task": front["task"], "group": front["group"]}
     rest = {name: table[name] for name in table.column_names if name not in ("train_key", "task")}
     return pa.table({**front, **rest})
+
+
+def _not_finite(rows: pa.Table) -> str:
+    """What a score table has besides numbers, with the first such row; empty if nothing."""
+    bad = np.flatnonzero(~np.isfinite(rows["value"].to_numpy()))
+    if not len(bad):
+        return ""
+    first = rows.slice(int(bad[0]), 1).to_pylist()[0]
+    what = f"{first['measure']} of query {first['query_id']} ({first['setting']}) is {first['value']}"
+    return f"{len(bad)} of {len(rows)} values are no numbers, first in row {bad[0] + 1}: {what}"
 
 
 def _kept(rows: pa.Table, measure: str | None) -> pa.Table:

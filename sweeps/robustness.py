@@ -11,7 +11,7 @@ from scipy import stats
 from sweeps.crossed import estimate
 from sweeps.degradation import Comparison, Verdict
 from sweeps.macro import Aim, contrast, set_of
-from sweeps.pairing import Refused, Scores
+from sweeps.pairing import Refused, Scores, in_order
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def best_arm(scores: Scores, arms: Sequence[str], aim: Aim) -> Best | None:
             continue
     if not paired:
         return None
-    shared = sorted(set.intersection(*({s for s in p.seeds if s is not None} for p in paired.values())))
+    shared = in_order(set.intersection(*(set(p.seeds) for p in paired.values())))
     names = list(paired)
     if not shared:
         means = np.array([p.part.per_seed.mean() for p in paired.values()])

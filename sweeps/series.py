@@ -4,21 +4,20 @@ Means over sets and over settings are series too. Values are fractions, rank dis
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER, PRIMARY_MEASURE
-from sweeps.differences import Difference, paired_differences
+from sweeps.claims import MACRO, Verdict
+from sweeps.comparisons import Judged
+from sweeps.macro import set_of
 from sweeps.plan import Plan
-from sweeps.results import HEADLINE, Results
+from sweeps.results import HEADLINE, REPORTED, Results
 
-LEVEL, DRAWS = 0.95, 2000
+__all__ = ["REPORTED", "SETTING_WORDS", "blocks_of", "differences_of", "series_and_values", "series_id"]
+
 SETTING_WORDS = {"mono": "monolingual", "cross": "cross-lingual", "multi": "multilingual", "beir": ""}
-REPORTED = ("in_domain", "zero_shot")
 
 
 def series_id(group: str, task: str, setting: str, measure: str) -> str:
@@ -70,22 +69,22 @@ def series_and_values(
             series[name] = _series(name, group, task, setting, measure)
         per_seed.setdefault((name, arm), {})[seed] = value
 
+    queries = _queries(results)
     for group in groups:
         rows = results.rows(group)
         for row in rows:
             put(group, row["task"], row["setting"], row["measure"], row["arm"], row["seed"], row["value"])
-        for key, parts in _together(rows).items():
-            setting, measure, arm, seed = key
+        for (setting, measure, arm, seed), parts in _together(rows).items():
             if len(parts) == _tasks_with(rows, setting, measure) > 1:
-                put(group, "macro", setting, measure, arm, seed, float(np.mean(parts)))
+                put(group, "macro", setting, measure, arm, seed, _mean_of_sets(parts, queries))
         primary = [row for row in rows if PRIMARY_MEASURE[row["setting"]] == row["measure"]]
         whole = len({(row["task"], row["setting"]) for row in primary})
         means: dict[tuple[str, int | None], list[float]] = {}
         for row in primary:
             means.setdefault((row["arm"], row["seed"]), []).append(row["value"])
-        for (arm, seed), parts in means.items():
-            if len(parts) == whole:
-                put(group, "all", "mean", "primary", arm, seed, float(np.mean(parts)))
+        for (arm, seed), found in means.items():
+            if len(found) == whole:
+                put(group, "all", "mean", "primary", arm, seed, float(np.mean(found)))
     values: list[dict[str, Any]] = [
         {
             "series": name,
@@ -129,63 +128,87 @@ def _direction(measure: str) -> str:
     return "lower" if measure in LOWER_IS_BETTER else "higher"
 
 
-def _together(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, int | None], list[float]]:
-    found: dict[tuple[str, str, str, int | None], list[float]] = {}
+def _together(
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[tuple[str, str, str, int | None], dict[str, float]]:
+    found: dict[tuple[str, str, str, int | None], dict[str, float]] = {}
     for row in rows:
-        found.setdefault((row["setting"], row["measure"], row["arm"], row["seed"]), []).append(row["value"])
+        key = (row["setting"], row["measure"], row["arm"], row["seed"])
+        found.setdefault(key, {})[row["task"]] = row["value"]
     return found
+
+
+def _queries(results: Results) -> dict[str, int]:
+    """Task → queries, summed over languages."""
+    cells = results.cells.group_by(["task", "arm", "seed", "setting", "measure"]).aggregate(
+        [("queries", "sum")]
+    )
+    most = cells.group_by("task").aggregate([("queries_sum", "max")])
+    return dict(zip(most["task"].to_pylist(), most["queries_sum_max"].to_pylist(), strict=True))
+
+
+def _mean_of_sets(parts: Mapping[str, float], queries: Mapping[str, int]) -> float:
+    """Task → value: sets count equally, splits of one set by their queries."""
+    sets: dict[str, list[str]] = {}
+    for task in parts:
+        sets.setdefault(set_of(task), []).append(task)
+    own = [
+        np.average([parts[t] for t in tasks], weights=[queries[t] for t in tasks]) for tasks in sets.values()
+    ]
+    return float(np.mean(own))
 
 
 def _tasks_with(rows: Sequence[Mapping[str, Any]], setting: str, measure: str) -> int:
     return len({row["task"] for row in rows if (row["setting"], row["measure"]) == (setting, measure)})
 
 
-def differences_of(plan: Plan, results: Results, blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every arm and the untouched backbone against the reference of its block, headline measures."""
-    pairs = [(arm.alias, arm.reference) for arm in plan.arms if arm.reference not in (None, arm.alias)]
-    pairs += [
-        (arm, block["reference"]) for block in blocks for arm in block["untouched"] if block["reference"]
-    ]
-    if not pairs or not len(results.scores):
-        return []
-    headline = sorted({measure for measures in HEADLINE.values() for measure in measures})
-    wanted = pc.and_(
-        pc.is_in(results.scores["group"], pa.array(REPORTED)),
-        pc.is_in(results.scores["measure"], pa.array(headline)),
-    )
-    found = paired_differences(results.scores.filter(wanted), pairs, level=LEVEL, draws=DRAWS)
-    return [_difference(one) for one in found if one.measure in HEADLINE[one.setting]]
+def differences_of(judged: Judged | None, blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every arm, and the untouched backbone, against the reference of its block, headline measures.
+
+    `lower`, `upper`: the 95% interval of this difference by itself; `all_lower`, `all_upper`: bounds that
+    hold together for all arms and sets of the group and measure; `query_lower`, `query_upper`: with one
+    seed, the 95% interval for these trained models alone. None where there is none.
+    """
+    untouched = {alias for block in blocks for alias in block["untouched"]}
+    found = []
+    for v in judged.comparison.verdicts if judged else ():
+        headline = v.setting is not None and v.measure in HEADLINE[v.setting]
+        if v.query_lang is None and v.doc_lang is None and headline:
+            found.append(_difference(v, v.reference in untouched))
+    return found
 
 
-def _difference(one: Difference) -> dict[str, Any]:
-    row = asdict(one)
-    name = series_id(row.pop("group"), row.pop("task"), row.pop("setting"), row.pop("measure"))
-    return {"series": name, **row}
+def _difference(v: Verdict, turned: bool) -> dict[str, Any]:
+    """`turned`: the untouched backbone minus the arm, for a comparison made the other way round."""
+    task = "macro" if v.task.split("/")[0] == MACRO else v.task.removesuffix(f"/{v.setting}")
+    sign = -1.0 if turned else 1.0
 
+    def ends(low: float | None, high: float | None) -> list[float | None]:
+        if low is None or high is None:
+            return [None, None]
+        return [*sorted((sign * low, sign * high))]
 
-def pareto_of(plan: Plan, values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """In-domain against zero-shot, both the mean of primary measures; an arm no other beats in both is on
-    the front."""
-    mean = {
-        group: {
-            v["arm"]: v["mean"] for v in values if v["series"] == series_id(group, "all", "mean", "primary")
-        }
-        for group in REPORTED
+    lower, upper = ends(*(v.interval or (None, None)))
+    all_lower, all_upper = ends(v.lower, v.upper)
+    query_lower, query_upper = ends(*(v.query_only or (None, None)))
+    difference = None if v.difference is None else sign * v.difference
+    base = v.arm_mean if turned else v.reference_mean
+    return {
+        "series": series_id(v.group, task, str(v.setting), v.measure),
+        "arm": v.reference if turned else v.arm,
+        "reference": v.arm if turned else v.reference,
+        "difference": difference,
+        "relative": difference / base if difference is not None and base else None,
+        "lower": lower,
+        "upper": upper,
+        "all_lower": all_lower,
+        "all_upper": all_upper,
+        "query_lower": query_lower,
+        "query_upper": query_upper,
+        "verdict": None if turned else v.verdict,
+        "seeds": v.n_seeds,
+        "queries": v.n_queries,
+        "clusters": v.n_clusters,
+        "flags": list(v.flags),
+        "notes": list(v.notes),
     }
-    points = [
-        {
-            "arm": arm.alias,
-            "zero_shot": mean["zero_shot"][arm.alias],
-            "in_domain": mean["in_domain"][arm.alias],
-        }
-        for arm in plan.arms
-        if arm.alias in mean["zero_shot"] and arm.alias in mean["in_domain"]
-    ]
-    for point in points:
-        point["front"] = not any(_dominates(other, point) for other in points)
-    return points
-
-
-def _dominates(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    gains = [one[group] - other[group] for group in REPORTED]
-    return bool(min(gains) >= 0 and max(gains) > 0)

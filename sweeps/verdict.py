@@ -17,7 +17,8 @@ from hybrid.answer import finite
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES
 from sweeps.degradation import Comparison, Verdict, compare
-from sweeps.pairing import OPTIONAL, REQUIRED, Scores, read_scores
+from sweeps.pairing import Scores, read_scores
+from sweeps.score_rows import OPTIONAL, REQUIRED
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -73,33 +74,19 @@ def judge_file(
 
 
 def judge_sweep(table: pa.Table | Scores, sweep: Sweep) -> Comparison:
-    """The verdicts that a sweep's guardrail and references declare. A reference arm is itself set against
-    its untouched backbone where the table has it, as exploratory."""
+    """The verdicts that a sweep's guardrail and references declare, as its report has them."""
     from sweeps.arms import name_arms
+    from sweeps.comparisons import compare_arms
 
     scores = table if isinstance(table, Scores) else read_scores(table)
     arms = name_arms(sweep.points, sweep.reference, str(sweep.train.get("backbone", "")))
-    references = {a.alias: a.reference for a in arms if a.reference and a.reference != a.alias}
-    untouched = {a.backbone: a.alias for a in arms if a.untouched and a.alias in scores.arms}
-    besides = {
-        a.alias: untouched[a.backbone] for a in arms if a.reference == a.alias and a.backbone in untouched
-    }
     known = {a.alias for a in arms}
     if not known & set(scores.arms):
         raise BadInput(
             f"no arm of the scores is an arm of {sweep.name}: the scores have "
             f"{', '.join(map(repr, scores.arms[:8]))}, the sweep {', '.join(map(repr, list(known)[:8]))}"
         )
-    rail = sweep.guardrail
-    return compare(
-        scores,
-        references,
-        margin=rail.margin,
-        level=rail.level,
-        group=rail.group,
-        measure=rail.measure,
-        besides=besides,
-    )
+    return compare_arms(scores, arms, sweep.guardrail)
 
 
 def verdict_json(comparison: Comparison) -> dict[str, Any]:

@@ -73,7 +73,7 @@ RATIOS = {1.0: "mono", 0.75: "m0.75", 0.5: "m0.5", 0.25: "m0.25", 0.0: "m0.0"}
 
 def test_the_safe_range_stops_at_the_first_arm_that_fails() -> None:
     curve = dose_response(read_scores(sweep_table()), RATIOS, Aim(), margin=0.02)
-    assert curve.safe_down_to == 0.5
+    assert curve.safe_to == 0.5
     assert [p.tested for p in curve.points] == [
         "reference", "no_degradation", "no_degradation", "degradation", "not reached"
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_gap_in_the_sequence_ends_it() -> None:
     table = sweep_table()
     gap = table.filter(pa.array(~where(table, arm="m0.75")))
     curve = dose_response(read_scores(gap), RATIOS, Aim(), margin=0.02)
-    assert curve.safe_down_to == 1.0
+    assert curve.safe_to == 1.0
     assert "m0.75" in curve.stopped
 
 

@@ -11,6 +11,7 @@ from made_sweep import TASKS, make_sweep, paper_like, replan, score_table
 
 from hybrid.errors import BadInput
 from hybrid.score_table import macro
+from sweeps.comparisons import judge
 from sweeps.differences import paired_differences
 from sweeps.results import RESULT_SCHEMA, load_results
 from sweeps.series import blocks_of, differences_of, series_and_values, series_id
@@ -157,7 +158,7 @@ def test_arms_measured_on_other_queries_are_not_compared():
 
 def test_untouched_backbone_is_set_against_every_seed(made, results):
     plan, _ = made
-    rows = differences_of(plan, results, blocks_of(plan))
+    rows = differences_of(judge(plan, results), blocks_of(plan))
     one = next(
         row
         for row in rows
