@@ -1,14 +1,15 @@
 """The best configuration by the spec's rule, on the selection sets alone: what is reported never chooses."""
 
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES
-from sweeps.differences import KIND, Difference, paired_differences
+from sweeps.guardrail import Rail, guardrails, kind_of_bounds
 from sweeps.plan import Arm, Plan, Trial
 from sweeps.results import Results
 from sweeps.tables import points
@@ -25,6 +26,7 @@ class Candidate:
     bound: float | None = None  # one-sided bound of that difference, on its bad side
     kept: bool = False
     reason: str = ""  # why it is out, or what keeps it in
+    zero_shot: float | None = None  # the guardrail's measure on its selection sets, mean over seeds and sets
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Choice:
     margin: float
     level: float
     candidates: tuple[Candidate, ...]  # best first
+    title: str = "champion"  # its alias in the model registry, and its folder where there are several
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,15 +53,69 @@ class Choice:
 def choose(plan: Plan, results: Results) -> Choice:
     """Best in-domain score among the arms that keep the guardrail, both on the selection sets.
 
-    An arm keeps it if the one-sided bound of its difference to its reference does not reach the margin;
-    a reference arm keeps it by definition. Only arms all of whose seeds are complete take part. The model
+    An arm keeps it if it is shown there not to degrade: the simultaneous bound of its difference to its
+    reference does not reach the margin; with fewer than 3 seeds, the bound of query variation alone. A
+    reference arm keeps it by definition. Only arms all of whose seeds are complete take part. The model
     that stands for the winner is the seed with the median selection score, not the luckiest.
     Raises BadInput if the spec names no selection sets or no arm is complete.
     """
+    candidates = _candidates(plan, results)
+    return _choice(plan, candidates, _best(candidates, plan.sweep.name), "champion")
+
+
+def choose_each(plan: Plan, results: Results, axis: str) -> list[Choice]:
+    """The winner among the arms of each value of an axis, by the same rule. Raises BadInput as `choose`."""
+    values = plan.sweep.axes.get(axis)
+    if values is None:
+        raise BadInput(
+            f"--each {axis}: is no axis of {plan.sweep.name}; its axes: {', '.join(plan.sweep.axes)}"
+        )
+    candidates = _candidates(plan, results)
+    found = []
+    for value in values:
+        own = [c for c in candidates if plan.arm(c.arm).axes[axis] == value]
+        title = slug(f"champion-{value}" if isinstance(value, str) else f"champion-{axis}-{value}")
+        found.append(_choice(plan, own, _best(own, f"{axis} {value}"), title, f"{axis} {value}"))
+    return found
+
+
+def choose_front(plan: Plan, results: Results) -> list[Choice]:
+    """Every arm that no other beats in both the in-domain score and the guardrail's measure, on the selection
+    sets, whether it keeps the guardrail or not. Raises BadInput as `choose`."""
+    candidates = _candidates(plan, results)
+    measure = plan.sweep.export.maximise
+    points_of = {
+        c.arm: (_upward(c.score, measure), c.zero_shot)
+        for c in candidates
+        if c.score is not None and c.zero_shot is not None
+    }
+    if not points_of:
+        raise BadInput(
+            f"{plan.sweep.name}: no arm is complete on both groups of selection sets; run it first"
+        )
+
+    def beaten(arm: str) -> bool:
+        mine = points_of[arm]
+        return any(
+            all(o >= m for o, m in zip(other, mine, strict=True)) and other != mine
+            for other in points_of.values()
+        )
+
+    front = [c for c in candidates if c.arm in points_of and not beaten(c.arm)]
+    return [_choice(plan, candidates, one, slug(f"front-{one.arm}"), front=len(front)) for one in front]
+
+
+def slug(text: str) -> str:
+    """`text` as a folder's name and an alias of MLflow's registry: letters, digits and dashes."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def _candidates(plan: Plan, results: Results) -> list[Candidate]:
+    """Every trained arm as the rule sees it, best first."""
     sweep = plan.sweep
     rule, rail = sweep.export, sweep.guardrail
     tasks = sweep.evaluate.select_on.in_domain
-    rail_tasks = getattr(sweep.evaluate.select_on, rail.group) if rule.guardrail else ()
+    rail_tasks = _rail_tasks(plan)
     where = f"{sweep.path or sweep.name}: evaluate.select_on"
     mistakes = []
     if not tasks:
@@ -71,38 +128,68 @@ def choose(plan: Plan, results: Results) -> Choice:
     if mistakes:
         raise BadInput(mistakes)
 
-    chosen_on = {*tasks, *rail_tasks}
+    chosen_on = {*tasks, *(rail_tasks if rule.guardrail else ())}
     complete = {
         (one.trial.arm.alias, one.trial.seed)
         for one in results.trials
         if one.trial.train is not None and not chosen_on.intersection(one.missing_tasks)
     }
-    scores = _selection_scores(results, rule.maximise, rule.setting)
-    rails = _rail_differences(plan, results) if rule.guardrail else {}
+    failed: dict[str, int] = {}
+    for one in results.trials:
+        failed[one.trial.arm.alias] = failed.get(one.trial.arm.alias, 0) + (one.state == "failed")
+    scores = _selection_scores(results, "select_in_domain", rule.maximise, rule.setting)
+    zero_shot = _selection_scores(results, f"select_{rail.group}", rail.measure, None)
+    rails = guardrails(plan, results) if rule.guardrail else {}
     candidates = []
     for arm in plan.arms:
         if arm.untouched:
             continue
         seeds = [t.seed for t in plan.trials_of(arm)]
         done = {s: scores[(arm.alias, s)] for s in seeds if (arm.alias, s) in complete & scores.keys()}
-        candidates.append(_candidate(plan, arm, done, len(seeds), rails))
-    candidates.sort(key=lambda c: (not c.kept, -_upward(c.score, rule.maximise)))
+        candidate = _candidate(plan, arm, done, len(seeds), rails, failed[arm.alias])
+        other = [zero_shot[(arm.alias, s)] for s in done if (arm.alias, s) in zero_shot]
+        if candidate.score is not None and len(other) == len(done):
+            candidate = replace(candidate, zero_shot=float(np.mean(other)))
+        candidates.append(candidate)
+    return sorted(candidates, key=lambda c: (not c.kept, -_upward(c.score, rule.maximise)))
+
+
+def _rail_tasks(plan: Plan) -> Sequence[str]:
+    tasks: Sequence[str] = getattr(plan.sweep.evaluate.select_on, plan.sweep.guardrail.group)
+    return tasks
+
+
+def _best(candidates: Sequence[Candidate], among: str) -> Candidate:
     if not candidates or not candidates[0].kept:
         reasons = "; ".join(f"{c.arm}: {c.reason}" for c in candidates[:5]) or "the sweep has no trained arm"
-        raise BadInput(f"{sweep.name}: no arm can be chosen ({reasons}); `sweeps run` first.")
-    winner = candidates[0]
+        raise BadInput(f"{among}: no arm can be chosen ({reasons}); `sweeps run` first.")
+    return candidates[0]
+
+
+def _choice(
+    plan: Plan,
+    candidates: Sequence[Candidate],
+    winner: Candidate,
+    title: str,
+    among: str = "",
+    front: int = 0,
+) -> Choice:
+    rule, rail = plan.sweep.export, plan.sweep.guardrail
     return Choice(
         arm=winner.arm,
         seed=_median_seed(winner.seeds),
-        rule=_rule(plan),
-        statement=_statement(plan, candidates),
+        rule=_front_rule(plan)
+        if front
+        else _rule(plan) + (f" Among the arms with {among}." if among else ""),
+        statement=_front_statement(plan, winner, front) if front else _statement(plan, candidates),
         guardrail=rule.guardrail,
         measure=rule.maximise,
-        tasks=tuple(tasks),
-        guardrail_tasks=tuple(rail_tasks),
+        tasks=tuple(plan.sweep.evaluate.select_on.in_domain),
+        guardrail_tasks=tuple(_rail_tasks(plan) if rule.guardrail or front else ()),
         margin=rail.margin,
         level=rail.level,
         candidates=tuple(candidates),
+        title=title,
     )
 
 
@@ -111,37 +198,14 @@ def chosen_trial(plan: Plan, choice: Choice) -> Trial:
 
 
 def _selection_scores(
-    results: Results, measure: str, setting: str | None
+    results: Results, group: str, measure: str, setting: str | None
 ) -> dict[tuple[str, int | None], float]:
-    """(arm, seed) → mean over in-domain selection tasks and the settings that have the measure."""
+    """(arm, seed) → mean over a group's selection tasks and the settings that have the measure."""
     found: dict[tuple[str, int | None], dict[tuple[str, str], float]] = {}
-    for row in results.rows("select_in_domain"):
+    for row in results.rows(group):
         if row["measure"] == measure and setting in (None, row["setting"]):
             found.setdefault((row["arm"], row["seed"]), {})[(row["task"], row["setting"])] = row["value"]
     return {key: float(np.mean(list(parts.values()))) for key, parts in found.items()}
-
-
-def _rail_differences(plan: Plan, results: Results) -> dict[str, Difference]:
-    """Arm → its difference to its reference on the guardrail's selection sets; mean over sets if several."""
-    rail = plan.sweep.guardrail
-    group = f"select_{rail.group}"
-    scores = results.scores
-    if not len(scores):
-        return {}
-    wanted = pc.and_(pc.equal(scores["group"], group), pc.equal(scores["measure"], rail.measure))
-    pairs = [
-        (arm.alias, arm.reference)
-        for arm in plan.arms
-        if not arm.untouched and arm.reference is not None and arm.reference != arm.alias
-    ]
-    found: dict[str, Difference] = {}
-    tasks = plan.sweep.evaluate.groups[group]  # type: ignore[index]
-    for one in paired_differences(scores.filter(wanted), pairs, level=1 - 2 * rail.level):
-        if one.task == "macro" or len(tasks) == 1:
-            before = found.get(one.arm)
-            if before is None or before.setting > one.setting:  # several settings: the first by name
-                found[one.arm] = one
-    return found
 
 
 def _candidate(
@@ -149,12 +213,13 @@ def _candidate(
     arm: Arm,
     done: dict[int | None, float],
     planned: int,
-    rails: dict[str, Difference],
+    rails: dict[str, Rail],
+    failed: int,
 ) -> Candidate:
-    rail = plan.sweep.guardrail
     seeds = {str(seed): value for seed, value in done.items()}
     if len(done) < planned:
-        return Candidate(arm.alias, None, seeds, reason=f"{len(done)} of {planned} seeds complete")
+        reason = f"{len(done)} of {planned} seeds complete" + (f", {failed} failed" if failed else "")
+        return Candidate(arm.alias, None, seeds, reason=reason)
     score = float(np.mean(list(done.values())))
     if not plan.sweep.export.guardrail:
         return Candidate(arm.alias, score, seeds, kept=True, reason="no guardrail is asked for")
@@ -163,13 +228,7 @@ def _candidate(
     one = rails.get(arm.alias)
     if one is None:
         return Candidate(arm.alias, score, seeds, reason="its reference arm is not complete")
-    sign = -1.0 if rail.measure in LOWER_IS_BETTER else 1.0
-    bound = one.lower if sign > 0 else one.upper
-    if sign * bound > -rail.margin:
-        return Candidate(arm.alias, score, seeds, one.difference, bound, True, "it keeps the guardrail")
-    below = sign * one.difference <= -rail.margin
-    reason = "below the margin" if below else "not shown to be within the margin"
-    return Candidate(arm.alias, score, seeds, one.difference, bound, False, reason)
+    return Candidate(arm.alias, score, seeds, one.difference, one.bound, one.kept, one.reason)
 
 
 def _upward(score: float | None, measure: str) -> float:
@@ -197,11 +256,31 @@ def _rule(plan: Plan) -> str:
     return (
         f"{text}, among the arms whose {MEASURES[rail.measure]} on {tasks} is shown not to be worse than "
         f"their reference arm's by {points(rail.margin)} or more (one-sided bound at level "
-        f"{rail.level:g}, {KIND}). The seed with the median score stands for the arm."
+        f"{rail.level:g}, {kind_of_bounds(plan)}). The seed with the median score stands for the arm."
     )
 
 
-def _statement(plan: Plan, candidates: list[Candidate]) -> str:
+def _front_rule(plan: Plan) -> str:
+    rule, rail, on = plan.sweep.export, plan.sweep.guardrail, plan.sweep.evaluate.select_on
+    return (
+        f"The Pareto front of {MEASURES[rule.maximise]} on {', '.join(on.in_domain)} and "
+        f"{MEASURES[rail.measure]} on {', '.join(_rail_tasks(plan))}, means over seeds: no complete arm is "
+        "as good in both and better in one. The seed with the median in-domain score stands for the arm."
+    )
+
+
+def _front_statement(plan: Plan, one: Candidate, front: int) -> str:
+    rule, rail = plan.sweep.export, plan.sweep.guardrail
+    text = (
+        f"{one.arm} is one of {front} on the front: {MEASURES[rule.maximise]} {one.score or 0:.4f}, "
+        f"{MEASURES[rail.measure]} {one.zero_shot or 0:.4f} on the selection sets, as measured."
+    )
+    if rule.guardrail:
+        text += f" Guardrail: {one.reason}."
+    return text
+
+
+def _statement(plan: Plan, candidates: Sequence[Candidate]) -> str:
     """What the choice does and does not show, from the candidates alone."""
     winner = candidates[0]
     out = [c for c in candidates if not c.kept and c.score is not None]
@@ -214,4 +293,8 @@ def _statement(plan: Plan, candidates: list[Candidate]) -> str:
         reasons += [f"{len(ahead) - below} are not shown to be within it"] if below < len(ahead) else []
         text += f" Of {len(candidates)} arms {len(ahead)} score better in-domain and are out: "
         text += f"{' and '.join(reasons)}."
+    absent = [f"{c.arm} ({c.reason})" for c in candidates if c.score is None]
+    if absent:
+        shown = ", ".join(absent[:4]) + (f" and {len(absent) - 4} more" if len(absent) > 4 else "")
+        text += f" Not complete, so no part taken by: {shown}."
     return text

@@ -1,99 +1,166 @@
-"""The chosen configuration as something to use: best.yaml, a sentence-transformers model, its card.
+"""The chosen configuration as something to use: its settings, its model, the model's card, a certificate.
 
-best.yaml  choice.json  model/README.md  model/…
+best.yaml  choice.json  certificate.json  model/README.md  model/…
+
+Several winners stand in a folder each, named in winners.json.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import yaml
-from jinja2 import Environment, StrictUndefined
 
-from hybrid.backbones import resolve
 from hybrid.errors import BadInput
-from hybrid.scores import MEASURES, SCHEMA
-from sweeps.choose import Choice, choose, chosen_trial
+from sweeps.card import model_card
+from sweeps.certificate import certificate
+from sweeps.choose import Choice, choose, choose_each, choose_front, chosen_trial
 from sweeps.plan import Plan, Trial
-from sweeps.pools import read_task
 from sweeps.results import Results, TrialRecord, load_results
-from sweeps.series import SETTING_WORDS, series_and_values
+from sweeps.retrain import TOLERANCE, Agreement, Retrained, measure_again, train_again
 from sweeps.store import Store
-from sweeps.tables import number
-
-TOLERANCE = 1e-3
-"""Largest change of a macro mean, as a fraction, that measuring on other hardware may cause."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """The exported model measured once more on one task."""
-
-    task: str
-    queries_that_differ: int  # of all rows; 0 on the machine that measured it first
-    largest_difference: float  # of a macro mean
 
 
 @dataclass(frozen=True)
 class Exported:
+    """One winner, written. `checked`: the written model measured once more on its quickest task."""
+
     folder: Path
     choice: Choice
-    checked: Checked | None
+    checked: Agreement | None
+    retrained: Retrained | None
     version: str | None  # of the registered MLflow model; None if not registered
 
+    def as_json(self) -> dict[str, Any]:
+        again = self.retrained
+        return {
+            "folder": str(self.folder),
+            "version": self.version,
+            "alias": self.choice.title,
+            "choice": self.choice.as_json(),
+            "checked": asdict(self.checked) if self.checked else None,
+            "retrained": retrained_json(again) if again else None,
+        }
 
-def export_best(
+
+def retrained_json(again: Retrained) -> dict[str, Any]:
+    return {**asdict(again), "reproduces": again.reproduces, "sentence": again.sentence}
+
+
+def export_winners(
     plan: Plan,
     store: Store,
     out: Path,
     *,
+    each: str | None = None,
+    front: bool = False,
     data_root: Path | None = None,
     uri: str | None = None,
     check: bool = True,
+    retrain: bool = False,
     register: bool = True,
-) -> Exported:
-    """Choose by the spec's rule, write the winner into the folder `out`, register it with alias `champion`.
+) -> list[Exported]:
+    """Choose by the spec's rule, write the winner into `out`, register it with alias `champion`.
 
-    With `check` the written model is loaded and measured on its quickest task, and BadInput is raised if it
-    does not give the recorded scores. `out` is replaced as a whole once everything in it is there.
+    With `each`, an axis, the winner among the arms of each of its values; with `front`, all arms on the
+    Pareto front; each then has a folder of its own below `out`, and an alias of the same name. With `check`
+    the written model is loaded and measured on its quickest task, and BadInput is raised if it does not give
+    the recorded scores; with `retrain` the configuration is trained again as well and the comparison kept in
+    the certificate. `out` is replaced as a whole once everything in it is there.
     """
+    if each and front:
+        raise BadInput("--each and --front are two ways to export several winners; give one")
     results = load_results(plan, store, every_measure=False)
-    choice = choose(plan, results)
-    trial = chosen_trial(plan, choice)
-    if trial.train is None or trial.train_key is None:
-        raise BadInput(f"{plan.sweep.name}: the chosen arm {choice.arm} has no trained model to export")
-    record = next(r for r in results.trials if r.trial == trial)
-    if out.exists() and not (out / "choice.json").exists() and any(out.iterdir()):
+    if each:
+        choices = choose_each(plan, results, each)
+    else:
+        choices = choose_front(plan, results) if front else [choose(plan, results)]
+    several = each is not None or front
+    marks = ("choice.json", "winners.json")
+    if out.exists() and (
+        not out.is_dir() or (any(out.iterdir()) and not any((out / m).exists() for m in marks))
+    ):
         raise BadInput(f"{out}: holds files that are no earlier export; give an empty folder with --out")
     out.parent.mkdir(parents=True, exist_ok=True)
+    written: list[tuple[Choice, Trial, Agreement | None, Retrained | None]] = []
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
         made = Path(temporary) / "export"
-        made.mkdir()
-        model = store.get_model(trial.train_key, Path(temporary) / "stored")
-        shutil.move(model, made / "model")
-        checked = _check(trial, record, store, made / "model", data_root) if check else None
-        (made / "best.yaml").write_text(best_yaml(plan, trial, record, choice, store), encoding="utf-8")
-        (made / "choice.json").write_text(_json(choice.as_json()), encoding="utf-8")
-        (made / "model" / "README.md").write_text(
-            model_card(plan, trial, record, choice, results), encoding="utf-8"
-        )
+        for choice in choices:
+            trial = chosen_trial(plan, choice)
+            folder = made / choice.title if several else made
+            folder.mkdir(parents=True)
+            checked, again = _write(
+                plan, store, results, choice, trial, folder, data_root, check=check, retrain=retrain
+            )
+            written.append((choice, trial, checked, again))
+        if several:
+            named = [{"folder": choice.title, "arm": choice.arm, "seed": choice.seed} for choice in choices]
+            (made / "winners.json").write_text(_json(named), encoding="utf-8")
         if out.exists():
             shutil.rmtree(out)
         made.rename(out)
-    version = None
-    if register:
-        from sweeps.tracking import project, register_model
+    folders = [out / choice.title if several else out for choice in choices]
+    versions = _register(plan, store, uri, results, folders, written) if register else [None] * len(written)
+    return [
+        Exported(folder, choice, checked, again, version)
+        for folder, (choice, _, checked, again), version in zip(folders, written, versions, strict=True)
+    ]
 
-        project(plan, store, uri, results=results)
-        version = register_model(plan, store, uri, out / "model", trial.train_key, choice.statement)
-    return Exported(out, choice, checked, version)
+
+def _write(
+    plan: Plan,
+    store: Store,
+    results: Results,
+    choice: Choice,
+    trial: Trial,
+    folder: Path,
+    data_root: Path | None,
+    *,
+    check: bool,
+    retrain: bool,
+) -> tuple[Agreement | None, Retrained | None]:
+    """One winner's files; what measuring and training again gave."""
+    assert trial.train is not None  # untouched backbones are no candidates
+    assert trial.train_key is not None
+    record = next(r for r in results.trials if r.trial == trial)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".stored-") as stored:
+        shutil.move(store.get_model(trial.train_key, Path(stored) / "trained"), folder / "model")
+    checked = _check(trial, record, store, folder / "model", data_root) if check else None
+    (folder / "best.yaml").write_text(best_yaml(plan, trial, record, choice, store), encoding="utf-8")
+    (folder / "choice.json").write_text(_json(choice.as_json()), encoding="utf-8")
+    document = certificate(plan, trial, record, choice, results, store, folder / "model")
+    again = None
+    if retrain:
+        tasks = list(record.measured)
+        again = train_again(folder / "best.yaml", folder / "model", trial, store, tasks, data_root)
+        document["retrained"] = retrained_json(again)
+    (folder / "certificate.json").write_text(_json(document), encoding="utf-8")
+    card = model_card(plan, trial, record, choice, results, document)
+    (folder / "model" / "README.md").write_text(card, encoding="utf-8")
+    return checked, again
+
+
+def _register(
+    plan: Plan,
+    store: Store,
+    uri: str | None,
+    results: Results,
+    folders: Sequence[Path],
+    written: Sequence[tuple[Choice, Trial, Agreement | None, Retrained | None]],
+) -> list[str | None]:
+    from sweeps.tracking import project, register_model
+
+    project(plan, store, uri, results=results)
+    return [
+        register_model(
+            plan, store, uri, folder / "model", str(trial.train_key), choice.statement, alias=choice.title
+        )
+        for folder, (choice, trial, _, _) in zip(folders, written, strict=True)
+    ]
 
 
 def best_yaml(plan: Plan, trial: Trial, record: TrialRecord, choice: Choice, store: Store) -> str:
@@ -120,148 +187,17 @@ def best_yaml(plan: Plan, trial: Trial, record: TrialRecord, choice: Choice, sto
     return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
-def model_card(plan: Plan, trial: Trial, record: TrialRecord, choice: Choice, results: Results) -> str:
-    """README.md in the format of the Hugging Face Hub: YAML front matter, then text."""
-    if trial.train is None:
-        raise ValueError("an untouched backbone gets no card")
-    synthetic = bool(record.record.get("synthetic")) or any(
-        m.get("synthetic") for m in record.measured.values()
-    )
-    rows, metrics = _card_rows(plan, choice, results)
-    name = f"{plan.sweep.name}: {choice.arm}"
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("sweeps") / "templates" / "card.md.j2").read_text("utf-8"))
-    return template.render(
-        front=yaml.safe_dump(
-            _front_matter(trial, record, name, metrics), sort_keys=False, allow_unicode=True
-        ),
-        name=name,
-        sweep=plan.sweep.name,
-        synthetic=synthetic,
-        train=trial.train.model_dump(mode="json"),
-        lengths={"query": trial.evaluate.max_query_length, "document": trial.evaluate.max_document_length},
-        choice=choice,
-        rows=rows,
-        versions=dict(record.record.get("versions", {})),
-    )
-
-
-def _front_matter(
-    trial: Trial, record: TrialRecord, name: str, metrics: list[dict[str, Any]]
-) -> dict[str, Any]:
-    backbone = resolve(trial.backbone)
-    languages = record.mixture.get("languages")
-    known = backbone.licence != "unknown"
-    front: dict[str, Any] = {
-        "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "license": backbone.licence if known else "other",
-        "tags": ["sentence-transformers", "feature-extraction", "sentence-similarity", "retrieval"],
-    }
-    if languages:
-        front["language"] = list(languages)
-    if "/" in backbone.source and not Path(backbone.source).is_absolute():
-        front["base_model"] = backbone.source
-    front["model-index"] = [{"name": name, "results": metrics}]
-    return front
-
-
-def _card_rows(
-    plan: Plan, choice: Choice, results: Results
-) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-    """The headline results as table rows, and in the Hub's `model-index` form (fractions)."""
-    series, values = series_and_values(results)
-    by = {(value["series"], value["arm"]): value for value in values}
-    arm = plan.arm(choice.arm)
-    untouched = next((a.alias for a in plan.arms if a.untouched and a.backbone == arm.backbone), "")
-    rows: list[dict[str, str]] = []
-    metrics: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in series:
-        own = by.get((one["id"], arm.alias))
-        if not one["headline"] or own is None or str(choice.seed) not in own["seeds"]:
-            continue
-        scale = 100 if one["points"] else 1
-
-        def show(value: Mapping[str, Any] | None, key: str = "mean", scale: int = scale) -> str:
-            return "–" if value is None else number(value[key] * scale, 1)
-
-        score = own["seeds"][str(choice.seed)]
-        rows.append(
-            {
-                "task": "mean of sets" if one["task"] == "macro" else one["task"],
-                "setting": SETTING_WORDS[one["setting"]] or "zero-shot",
-                "measure": MEASURES[one["measure"]],
-                "own": number(score * scale, 1),
-                "mean": show(own),
-                "reference": show(by.get((one["id"], arm.reference or ""))),
-                "untouched": show(by.get((one["id"], untouched))),
-            }
-        )
-        if one["task"] != "macro":
-            dataset, _, split = one["task"].partition(":")
-            name = f"{SETTING_WORDS[one['setting']]} retrieval".strip().capitalize()
-            dataset, _, split = one["task"].partition(":")
-            result = metrics.setdefault(
-                (one["task"], name),
-                {
-                    "task": {"type": "retrieval", "name": name},
-                    "dataset": {"name": one["task"], "type": dataset, **({"split": split} if split else {})},
-                    "metrics": [],
-                },
-            )
-            result["metrics"].append(
-                {"type": one["measure"], "value": round(score, 6), "name": MEASURES[one["measure"]]}
-            )
-    return rows, list(metrics.values())
-
-
-def _check(trial: Trial, record: TrialRecord, store: Store, model: Path, data_root: Path | None) -> Checked:
-    """Load the written model and measure it on its quickest task; BadInput if the scores are others."""
-    import torch
-
-    from hybrid.encoder import Encoder
-    from hybrid.evaluate import evaluate
-    from hybrid.score_table import macro
-
-    task_name = min(record.measured, key=lambda name: record.measured[name].get("seconds") or 0.0)
-    lengths = trial.evaluate.max_query_length, trial.evaluate.max_document_length
-    encoder = Encoder.load(
-        str(model),
-        max_query_length=lengths[0],
-        max_passage_length=lengths[1],
-        trust_remote_code=trial.trust_remote_code,
-    )
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(trial.cpus)))  # as when it was measured
-    try:
-        again = evaluate(encoder, read_task(trial, task_name, store, data_root), trial.evaluate)
-    finally:
-        torch.set_num_threads(threads)
-    before = store.scores(trial.train_key or "", trial.scores[task_name] or "").select(SCHEMA.names)
-    old, new = macro(before), macro(again)
-    largest = max(
-        abs(new.get(key, np.inf) - value) / (1.0 if key[2] != "rank_distance" else max(value, 1.0))
-        for key, value in old.items()
-    )
-    if not largest <= TOLERANCE:
+def _check(trial: Trial, record: TrialRecord, store: Store, model: Path, data_root: Path | None) -> Agreement:
+    """Measure the written model on its quickest task; BadInput if the scores are others."""
+    task = min(record.measured, key=lambda name: record.measured[name].get("seconds") or 0.0)
+    found = measure_again(model, trial, store, [task], data_root)
+    if not found.largest_difference <= TOLERANCE:
         raise BadInput(
-            f"the exported model scores differently on {task_name} than recorded (by {largest:.4f}); "
-            "nothing was exported. Is the data the same? `sweeps plan` says what the store lacks."
+            f"the exported model scores differently on {task} than recorded (by "
+            f"{found.largest_difference:.4f}); nothing was exported. Is the data the same? `sweeps plan` "
+            "says what the store lacks."
         )
-    return Checked(task_name, _rows_that_differ(before, again), float(largest))
-
-
-def _rows_that_differ(before: pa.Table, again: pa.Table) -> int:
-    keys = [name for name in SCHEMA.names if name != "value"]
-    plain = [
-        pa.table(
-            {name: table[name].cast(pa.string()) if name != "value" else table[name] for name in SCHEMA.names}
-        ).sort_by([(name, "ascending") for name in keys])
-        for table in (before, again)
-    ]
-    if len(plain[0]) != len(plain[1]):
-        return max(len(plain[0]), len(plain[1]))
-    return int(np.sum(plain[0]["value"].to_numpy() != plain[1]["value"].to_numpy()))
+    return found
 
 
 def _json(value: Any) -> str:

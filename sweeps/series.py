@@ -74,8 +74,11 @@ def series_and_values(
         rows = results.rows(group)
         for row in rows:
             put(group, row["task"], row["setting"], row["measure"], row["arm"], row["seed"], row["value"])
+        tasks: dict[tuple[str, str], set[str]] = {}
+        for row in rows:
+            tasks.setdefault((row["setting"], row["measure"]), set()).add(row["task"])
         for (setting, measure, arm, seed), parts in _together(rows).items():
-            if len(parts) == _tasks_with(rows, setting, measure) > 1:
+            if len(parts) == len(tasks[setting, measure]) > 1:
                 put(group, "macro", setting, measure, arm, seed, _mean_of_sets(parts, queries))
         primary = [row for row in rows if PRIMARY_MEASURE[row["setting"]] == row["measure"]]
         whole = len({(row["task"], row["setting"]) for row in primary})
@@ -156,10 +159,6 @@ def _mean_of_sets(parts: Mapping[str, float], queries: Mapping[str, int]) -> flo
         np.average([parts[t] for t in tasks], weights=[queries[t] for t in tasks]) for tasks in sets.values()
     ]
     return float(np.mean(own))
-
-
-def _tasks_with(rows: Sequence[Mapping[str, Any]], setting: str, measure: str) -> int:
-    return len({row["task"] for row in rows if (row["setting"], row["measure"]) == (setting, measure)})
 
 
 def differences_of(judged: Judged | None, blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -86,9 +86,15 @@ def tracking_uri(store: Store, uri: str | None) -> str:
 
 
 def register_model(
-    plan: Plan, store: Store, uri: str | None, folder: Path, key: str, description: str
-) -> str | None:
-    """Register the exported model as a version of the sweep's model and point `champion` at it.
+    plan: Plan,
+    store: Store,
+    uri: str | None,
+    folder: Path,
+    key: str,
+    description: str,
+    alias: str = "champion",
+) -> str:
+    """Register the exported model as a version of the sweep's model and point `alias` at it.
 
     `folder` holds the sentence-transformers model; `key` is the trial's key, whose run must have been
     projected. The same key again keeps its version. Returns the version. It loads with
@@ -122,7 +128,7 @@ def register_model(
                 tags={KEY: key},
                 description=description,
             ).version
-        client.set_registered_model_alias(name, "champion", str(version))
+        client.set_registered_model_alias(name, alias, str(version))
     return str(version)
 
 

@@ -6,7 +6,7 @@ import pytest
 from made_sweep import make_sweep, paper_like, replan
 
 from hybrid.errors import BadInput
-from sweeps.choose import choose
+from sweeps.choose import choose, choose_each, choose_front
 from sweeps.results import load_results
 from sweeps.spec_sections import Evaluate, Export
 
@@ -110,3 +110,74 @@ def test_nothing_to_choose_from_is_said(tmp_path):
     store.delete("scores")
     with pytest.raises(BadInput, match="no arm can be chosen"):
         _choose(replan(plan, store), store)
+
+
+def test_with_three_seeds_the_verdict_decides(tmp_path):
+    """The arm that is as good on the guardrail's sets is kept, the one three points below is not, both by
+    bounds in which seeds and queries are crossed."""
+
+    def shift(_task: str, setting: str, ratio: float) -> float:
+        if setting == "beir":
+            return -0.03 if ratio == 0.0 else 0.0
+        return 0.05 * (1 - ratio)
+
+    plan, store = make_sweep(tmp_path, seeds=(1, 2, 3), shift=shift, noise=0.005, queries=200)
+    choice = _choose(plan, store)
+    assert choice.arm == "m0.5"
+    reasons = {one.arm: one.reason for one in choice.candidates}
+    assert reasons["m0.5"] == "it keeps the guardrail"
+    assert reasons["m0"] == "below the margin"
+    assert "seeds and queries crossed" in choice.rule
+    few, store = make_sweep(tmp_path / "few", seeds=(1, 2), shift=shift)
+    assert "query variation only: 2 of at least 3 seeds" in _choose(few, store).rule
+
+
+def test_failed_trials_are_said_in_the_choice(tmp_path):
+    plan, store = make_sweep(tmp_path, shift=lambda _task, _setting, ratio: 0.1 * (1 - ratio))
+    lost = next(trial for trial in plan.trials if trial.label == "m0 s2")
+    store.delete(f"scores/{lost.train_key}")
+    store.delete(f"models/{lost.train_key}/DONE")
+    store.put_failure(lost.train_key, {"reason": "out of memory"})
+    choice = _choose(replan(plan, store), store)
+    assert choice.arm == "m0.5"
+    assert "m0 (1 of 2 seeds complete, 1 failed)" in choice.statement
+
+
+def test_a_winner_for_each_value_of_an_axis(tmp_path):
+    """LaBSE's arms are better; each backbone still has its own winner, and the rule says among which."""
+
+    def shift(_task: str, _setting: str, ratio: float) -> float:
+        return 0.01 * (1 - ratio)
+
+    plan, store = make_sweep(tmp_path, backbones=("embedded-xlmr", "embedded-labse"), shift=shift)
+    choices = choose_each(plan, load_results(plan, store), "backbone")
+    assert [choice.arm for choice in choices] == ["m0 xlmr", "m0 labse"]
+    assert [choice.title for choice in choices] == ["champion-embedded-xlmr", "champion-embedded-labse"]
+    assert choices[1].rule.endswith("Among the arms with backbone embedded-labse.")
+    assert all("labse" in one.arm for one in choices[1].candidates)
+    with pytest.raises(BadInput, match="--each lr: is no axis of made; its axes: mono_ratio, backbone"):
+        choose_each(plan, load_results(plan, store), "lr")
+
+
+def test_the_front_is_every_arm_that_none_beats_in_both(tmp_path):
+    """In-domain rises and zero-shot falls with less monolingual training, but m0 loses on both."""
+    in_domain = {1.0: 0.0, 0.75: 0.02, 0.5: 0.05, 0.0: -0.1}
+    zero_shot = {1.0: 0.0, 0.75: -0.02, 0.5: -0.08, 0.0: -0.1}
+
+    def shift(_task: str, setting: str, ratio: float) -> float:
+        return (zero_shot if setting == "beir" else in_domain)[ratio]
+
+    plan, store = make_sweep(tmp_path, mono_ratios=tuple(in_domain), shift=shift)
+    choices = choose_front(plan, load_results(plan, store))
+    assert sorted(choice.arm for choice in choices) == ["m0.5", "m0.75", "m1"]
+    below = next(choice for choice in choices if choice.arm == "m0.5")
+    assert below.title == "front-m0-5"
+    assert "one of 3 on the front" in below.statement
+    assert "Guardrail: below the margin." in below.statement
+
+
+def test_an_incomplete_front_is_said(tmp_path):
+    plan, store = make_sweep(tmp_path)
+    store.delete("scores")
+    with pytest.raises(BadInput, match="no arm is complete on both groups"):
+        choose_front(replan(plan, store), load_results(replan(plan, store), store))
