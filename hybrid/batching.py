@@ -53,6 +53,12 @@ class Batch:
     negative_languages: tuple[str, ...] = ()  # of each, that of its row's passage
     negative_clusters: tuple[int, ...] = ()  # of each, as `clusters`
 
+    @property
+    def has_conflicts(self) -> bool:
+        """Whether `masked` is True anywhere; quicker to find than that."""
+        own = self.clusters.tolist()
+        return len(set(own)) < len(own) or not set(own).isdisjoint(self.negative_clusters)
+
     def masked(self) -> npt.NDArray[np.bool_]:
         """(batch_size, batch_size + negatives) where a query must not count a candidate as a negative."""
         return conflicts(self.clusters, self.negative_clusters)

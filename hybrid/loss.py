@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+_ROWS = 512
+"""Rows of scores held at once: a batch of 4,096 would otherwise hold 16 million scores several times over."""
 
 
 def info_nce(
@@ -24,6 +28,8 @@ def info_nce(
     count as a negative, is left out of the denominator. `symmetric` averages with the same loss from each
     of the B passages to the B queries. Returns a scalar in the dtype of the embeddings.
     """
+    if len(queries) > _ROWS:
+        return _in_blocks(queries, passages, temperature, symmetric, conflicts)
     scores = queries @ passages.T / temperature  # (B, C)
     if conflicts is not None:
         scores = scores.masked_fill(conflicts, -torch.inf)
@@ -33,6 +39,40 @@ def info_nce(
         return loss
     from_passages = scores[:, : len(queries)].T  # (B, B)
     return (loss + torch.nn.functional.cross_entropy(from_passages, positives)) / 2
+
+
+def _in_blocks(
+    queries: Tensor, passages: Tensor, temperature: float, symmetric: bool, conflicts: Tensor | None
+) -> Tensor:
+    """The same with the scores of _ROWS rows in memory, which are computed again on the way back."""
+
+    def direction(rows: Tensor, candidates: Tensor, masked: Tensor | None) -> Tensor:
+        total = rows.new_zeros(())
+        for start in range(0, len(rows), _ROWS):
+            block = slice(start, start + _ROWS)
+            hidden = None if masked is None else masked[block]
+            total = total + checkpoint(
+                _sum_of_block, rows[block], candidates, start, temperature, hidden,
+                use_reentrant=False, preserve_rng_state=False,
+            )  # fmt: skip
+        return total / len(rows)
+
+    loss = direction(queries, passages, conflicts)
+    if not symmetric:
+        return loss
+    size = len(queries)
+    transposed = None if conflicts is None else conflicts[:, :size].T
+    return (loss + direction(passages[:size], queries, transposed)) / 2
+
+
+def _sum_of_block(
+    rows: Tensor, candidates: Tensor, start: int, temperature: float, masked: Tensor | None
+) -> Tensor:
+    scores = rows @ candidates.T / temperature  # (rows, C)
+    if masked is not None:
+        scores = scores.masked_fill(masked, -torch.inf)
+    positives = torch.arange(start, start + len(rows), device=rows.device)  # (rows,)
+    return torch.nn.functional.cross_entropy(scores, positives, reduction="sum")
 
 
 def cached_backward(

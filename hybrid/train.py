@@ -206,8 +206,7 @@ class _Run:
         """Gradients of one batch into the parameters; the loss. Chunked if `self.chunk` is set."""
         config, size = self.config, len(batch.pairs)
         place = torch.from_numpy(np.argsort(np.concatenate(groups)))  # (B + C,) text -> row among the pieces
-        masked = torch.from_numpy(batch.masked()).to(config.device)  # (B, C)
-        masked_or_none = masked if bool(masked.any()) else None
+        masked = torch.from_numpy(batch.masked()).to(config.device) if batch.has_conflicts else None  # (B, C)
 
         def encode(piece: list[int]) -> Tensor:
             inputs = self.encoder.collate([token_ids[i] for i in piece])  # (texts, length) each
@@ -219,7 +218,7 @@ class _Run:
             queries, passages = ordered[:size], ordered[size:]  # (B, D), (C, D)
             return info_nce(
                 queries, passages,
-                temperature=config.temperature, symmetric=config.symmetric, conflicts=masked_or_none,
+                temperature=config.temperature, symmetric=config.symmetric, conflicts=masked,
             )  # fmt: skip
 
         if self.chunk is not None:

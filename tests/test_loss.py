@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from hybrid import loss as loss_module
 from hybrid.loss import cached_backward, info_nce, random_state
 
 
@@ -51,6 +52,23 @@ def test_a_conflict_leaves_the_denominator_and_has_no_gradient():
     loss.backward()
     assert queries.grad[0].abs().max() == 0.0  # its positive is its only candidate left
     assert queries.grad[1].abs().max() > 0.0
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_of_scores_give_the_loss_and_gradients_of_all_at_once(monkeypatch, symmetric, masked):
+    conflicts = torch.rand(11, 15, generator=torch.Generator().manual_seed(2)) < 0.3 if masked else None
+    if conflicts is not None:
+        conflicts[torch.arange(11), torch.arange(11)] = False
+    found = []
+    for rows in (512, 4):
+        monkeypatch.setattr(loss_module, "_ROWS", rows)
+        queries, passages = unit(11, 4, 0).requires_grad_(), unit(15, 4, 1).requires_grad_()
+        loss = info_nce(queries, passages, temperature=0.1, symmetric=symmetric, conflicts=conflicts)
+        loss.backward()
+        found.append((loss.detach(), queries.grad, passages.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
 def encoder(dtype: torch.dtype) -> nn.Module:

@@ -166,6 +166,7 @@ def test_hard_negatives_are_drawn_by_step_and_masked_for_queries_they_answer():
         assert batch.negative_languages == tuple(by_row[row] for row, _ in batch.negatives)
         mask = batch.masked()
         assert mask.shape == (6, 18)
+        assert mask.any() == batch.has_conflicts
         for place, row in enumerate(rows):
             for number, ((of, k), _) in enumerate(
                 zip(batch.negatives, batch.negative_languages, strict=True)
