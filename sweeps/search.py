@@ -27,11 +27,13 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.searcher import Searcher
 
 from sweeps.budget import Budget
+from sweeps.failures import describe
 from sweeps.plan import Trial, make_plan, proposed_path
-from sweeps.schedule import OutOfBudget, describe, placement
+from sweeps.schedule import OutOfBudget, placement
 from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.trial import run_trial
+from sweeps.worker import HOPELESS, prepare_process
 
 OBJECTIVES = ("in_domain", "zero_shot")
 _TRIES = 100  # proposals in a row that are all known: the space is used up
@@ -47,12 +49,14 @@ def search(
     folder: Path,
     *,
     max_concurrent: int | None,
+    changed: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
     """Propose and run arms until `search.optuna.arms` different ones were tried, or a limit is reached.
 
-    Connected to a Ray cluster. An arm that fails is told to the sampler as failed and left to the
-    ordinary run, which tries its trials again and records why.
+    Connected to a Ray cluster; `changed` is called when the store has another arm. An arm that fails, after
+    its retries, is told to the sampler as failed; the ordinary run afterwards tries its trials again, but for
+    those whose failure would only be repeated. `limits.trials` is rounded up to whole arms.
     """
     assert sweep.search is not None
     database = folder / "optuna.db"
@@ -62,6 +66,8 @@ def search(
     study = _open_study(database, sweep.name)
     tried = _take_up(study)
     left = sweep.search.arms - len(tried)
+    if budget.trials_left is not None:
+        left = min(left, math.ceil(budget.trials_left / len(sweep.seeds)))
     proposals = _Proposals(sweep, store)
 
     def keep() -> None:
@@ -91,8 +97,8 @@ def search(
             ),
             run_config=RunConfig(
                 storage_path=str(folder),
-                failure_config=FailureConfig(max_failures=0),
-                callbacks=[_SearchWatcher(sweep.search.arms, len(tried), say, keep)],
+                failure_config=FailureConfig(max_failures=budget.limits.retries),
+                callbacks=[_SearchWatcher(sweep, len(tried), budget, resources, say, keep, changed)],
                 stop=OutOfBudget(budget),
                 verbose=0,
             ),
@@ -103,21 +109,11 @@ def search(
         proposals.finish(sweep.search.arms)
 
 
-def front(sweep: Sweep, store: Store, folder: Path) -> list[dict[str, Any]]:
-    """The arms no other is better than in both objectives: axes and objectives of each."""
-    database = folder / "optuna.db"
-    database.write_bytes(store.get_bytes(f"sweeps/{sweep.name}/optuna.db"))
-    study = _open_study(database, sweep.name)
-    return [
-        {"axes": _point(trial.params), **dict(zip(OBJECTIVES, trial.values, strict=True))}
-        for trial in study.best_trials
-    ]
-
-
 def _run_arm(
     config: dict[str, Any], *, sweep: Sweep, store: Store, data_root: Path | None, folder: Path
 ) -> None:
     """All seeds of one arm in a Ray worker, then its objectives."""
+    prepare_process()
     scratch = folder if folder.is_dir() else None  # another machine has temporary files of its own
     trials = _trials_of(sweep, store, data_root, config)
     for trial in trials:
@@ -126,7 +122,7 @@ def _run_arm(
             raise RuntimeError(f"{trial.label} failed before: {failure['reason']}")
         try:
             run_trial(trial, store, data_root, scratch=scratch)
-        except Exception as error:
+        except HOPELESS as error:
             store.put_failure(trial.train_key or "", {**describe(error), "attempts": 1})
             raise
     in_domain, zero_shot = objectives(sweep, store, trials)
@@ -194,27 +190,54 @@ class _DistinctArms(OptunaSearch):
 
 
 class _SearchWatcher(Callback):
-    """A line for each arm, and the study kept in the store as it grows."""
+    """What Tune tells of arms: a line for each, its share of the limits, and the study kept as it grows."""
 
-    def __init__(self, arms: int, done: int, say: Callable[[str], None], keep: Callable[[], None]) -> None:
-        self._arms, self._done, self._say, self._keep = arms, done, say, keep
+    def __init__(
+        self,
+        sweep: Sweep,
+        done: int,
+        budget: Budget,
+        resources: Callable[[dict[str, Any]], Any],
+        say: Callable[[str], None],
+        keep: Callable[[], None],
+        changed: Callable[[], None],
+    ) -> None:
+        assert sweep.search is not None
+        self._arms, self._seeds, self._done = sweep.search.arms, len(sweep.seeds), done
+        self._budget, self._resources, self._say = budget, resources, say
+        self._keep, self._changed = keep, changed
+        self._numbers: dict[str, int] = {}  # of Tune's trials, in the order started
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it would restore a run from; nothing is restored from that
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        self._budget.keep()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        number = self._numbers.setdefault(trial.trial_id, len(self._numbers))
+        bundle = self._resources(trial.config).bundles[0]
+        self._budget.started(number, bundle.get("CPU", 0.0), bundle.get("GPU", 0.0))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._budget.ended(self._numbers[trial.trial_id], None)
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         result = trial.last_result or {}
         if "in_domain" in result:
-            self._line(trial, f"in-domain {result['in_domain']:.4f}, zero-shot {result['zero_shot']:.4f}")
+            values = f"in-domain {result['in_domain']:.4f}, zero-shot {result['zero_shot']:.4f}"
+            self._end(trial, values, failed=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self._line(trial, "failed")
+        self._end(trial, "failed", failed=True)
 
-    def _line(self, trial: Any, what: str) -> None:
+    def _end(self, trial: Any, what: str, *, failed: bool) -> None:
+        self._budget.ended(self._numbers[trial.trial_id], failed, trials=self._seeds)
         self._done += 1
         point = ", ".join(f"{axis} {value}" for axis, value in trial.config["point"].items())
         self._say(f"[arm {self._done}/{self._arms}] {point}: {what}")
         self._keep()
+        self._changed()
 
 
 class _Proposals:

@@ -1,5 +1,6 @@
 """Search by two objectives: what is proposed, that nothing is proposed twice, and a whole search."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from small_sweep import write_small_sweep
 
+from sweeps.budget import read_usage
 from sweeps.plan import make_plan, prepare_sweep, proposed_path
 from sweeps.run import run_sweep
-from sweeps.search import _DistinctArms, _open_study, _point, _space, _take_up, front, objectives
+from sweeps.search import _DistinctArms, _open_study, _point, _space, _take_up, objectives
 from sweeps.spec import Sweep, read_spec
 from sweeps.store import Store
 
@@ -95,11 +97,16 @@ def test_a_whole_search(tmp_path: Path) -> None:
     assert len(proposed["points"]) == proposed["searched"] == 3
     for arm in plan.arms:
         assert arm.untouched or arm.reference is not None
-    best = front(sweep, store, tmp_path)
-    assert best
-    for one in best:
-        (arm,) = [arm for arm in plan.arms if dict(arm.axes) == one["axes"]]
-        assert objectives(sweep, store, plan.trials_of(arm)) == (one["in_domain"], one["zero_shot"])
+    (tmp_path / "optuna.db").write_bytes(store.get_bytes("sweeps/small/optuna.db"))
+    told = {json.dumps(t.params): t.values for t in _open_study(tmp_path / "optuna.db", "small").get_trials()}
+    assert len(told) == 3
+    for params, values in told.items():
+        (arm,) = [arm for arm in plan.arms if dict(arm.axes) == json.loads(params)]
+        assert list(objectives(sweep, store, plan.trials_of(arm))) == values
+    used = read_usage(store, "small")
+    assert used is not None
+    assert used.trials >= 3 * len(sweep.seeds)
+    assert used.cpu_seconds > 0
     assert run_sweep(sweep, store, data_root, track=False).ran == 0
 
 
