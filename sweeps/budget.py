@@ -1,52 +1,120 @@
-"""The limits of a sweep and what was used of them, attempts that were cut off included."""
+"""The limits of a sweep and what was used of them, over all its runs, attempts that were cut off included."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from sweeps.attempts import attempts_at
 from sweeps.plan import Trial
 from sweeps.spec_sections import Limits
-from sweeps.store import Store
+from sweeps.store import Damaged, Store
+
+_KEEP_SECONDS = 5.0
+
+
+@dataclass
+class Usage:
+    """What a sweep has used so far; kept in the store as `sweeps/<name>/usage.json`."""
+
+    gpu_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0  # of all runs
+    attempts: int = 0
+    trials: int = 0  # that ended, done or failed for good
+    consecutive_failed: int = 0
 
 
 class Budget:
-    """The limits of a sweep, with what earlier runs used of them."""
+    """The limits of a sweep, with what this run and those before it used of them."""
 
-    def __init__(self, limits: Limits, store: Store, trials: Sequence[Trial]) -> None:
+    def __init__(self, limits: Limits, store: Store, sweep_name: str, trials: Sequence[Trial]) -> None:
         self.limits = limits
         self.reached: str | None = None
         """The limit that was reached, as a sentence; nothing is started after that."""
-        self._start = time.time()
-        self._consecutive_failed = 0
-        self._gpu_seconds = self._gpu_seconds_before(store, trials) if limits.gpu_hours else 0.0
-        self._running: dict[int, tuple[float, float]] = {}  # trial -> (GPUs, since when)
+        self._store, self._path = store, usage_path(sweep_name)
+        self._usage = read_usage(store, sweep_name) or _from_attempts(store, trials)
+        self._clock = time.monotonic()  # up to where `_usage` counts what runs now
+        self._kept = self._clock
+        self._running: dict[int, tuple[float, float]] = {}  # trial -> CPUs, GPUs
 
-    def started(self, index: int, gpus: float) -> None:
-        self._running[index] = (gpus, time.time())
+    def started(self, index: int, cpus: float, gpus: float) -> None:
+        self._count()
+        self._running[index] = (cpus, gpus)
+        self._usage.attempts += 1
 
-    def ended(self, index: int, failed: bool | None) -> None:
+    def ended(self, index: int, failed: bool | None, trials: int = 1) -> None:
         """`failed` None: an attempt that is tried again."""
-        gpus, since = self._running.pop(index, (0.0, time.time()))
-        self._gpu_seconds += gpus * (time.time() - since)
+        self._count()
+        self._running.pop(index, None)
         if failed is not None:
-            self._consecutive_failed = self._consecutive_failed + 1 if failed else 0
+            self._usage.trials += trials
+            self._usage.consecutive_failed = self._usage.consecutive_failed + 1 if failed else 0
+
+    def forgive(self) -> None:
+        """Failed trials are taken up again: what failed before counts as repaired."""
+        self._usage.consecutive_failed, self.reached = 0, None
 
     @property
-    def gpu_hours(self) -> float:
-        running = sum(gpus * (time.time() - since) for gpus, since in self._running.values())
-        return (self._gpu_seconds + running) / 3600
+    def used(self) -> Usage:
+        """All of it until now."""
+        self._count()
+        return self._usage
+
+    @property
+    def trials_left(self) -> int | None:
+        limit = self.limits.trials
+        return None if limit is None else max(0, limit - self._usage.trials)
 
     def exhausted(self) -> bool:
-        limits = self.limits
-        if limits.wall_hours and time.time() - self._start > limits.wall_hours * 3600:
+        limits, used = self.limits, self.used
+        if limits.wall_hours and used.wall_seconds >= limits.wall_hours * 3600:
             self.reached = f"limits.wall_hours: {limits.wall_hours:g} are used up"
-        elif limits.gpu_hours and self.gpu_hours > limits.gpu_hours:
+        elif limits.gpu_hours and used.gpu_seconds >= limits.gpu_hours * 3600:
             self.reached = f"limits.gpu_hours: {limits.gpu_hours:g} are used up"
-        elif self._consecutive_failed >= limits.max_consecutive_failed:
-            self.reached = f"limits.max_consecutive_failed: the last {self._consecutive_failed} trials failed"
+        elif self.trials_left == 0:
+            self.reached = f"limits.trials: {limits.trials} were run"
+        elif used.consecutive_failed >= limits.max_consecutive_failed:
+            self.reached = f"limits.max_consecutive_failed: the last {used.consecutive_failed} trials failed"
         return self.reached is not None
 
-    @staticmethod
-    def _gpu_seconds_before(store: Store, trials: Sequence[Trial]) -> float:
-        attempts = [one for trial in trials if trial.gpus for one in attempts_at(store, trial)]
-        return sum(float(one["seconds"]) * float(one["gpus"]) for one in attempts)
+    def keep(self, *, now: bool = False) -> None:
+        """Write what was used to the store, every few seconds at most."""
+        if now or time.monotonic() - self._kept >= _KEEP_SECONDS:
+            self._kept = time.monotonic()
+            try:
+                self._store.put_json(self._path, asdict(self.used))
+            except OSError:
+                return  # a store that is away for a moment; the attempts kept there tell the rest
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        passed, self._clock = now - self._clock, now
+        self._usage.wall_seconds += passed
+        self._usage.cpu_seconds += passed * sum(cpus for cpus, _ in self._running.values())
+        self._usage.gpu_seconds += passed * sum(gpus for _, gpus in self._running.values())
+
+
+def usage_path(sweep_name: str) -> str:
+    return f"sweeps/{sweep_name}/usage.json"
+
+
+def read_usage(store: Store, sweep_name: str) -> Usage | None:
+    """What the runs of a sweep used so far; None if nothing readable says so."""
+    try:
+        written: Any = store.get_json(usage_path(sweep_name))
+        return Usage(**{field.name: written[field.name] + 0 for field in fields(Usage)})
+    except (Damaged, KeyError, TypeError):
+        return None
+
+
+def _from_attempts(store: Store, trials: Sequence[Trial]) -> Usage:
+    """The same from the attempts at each trial, which other sweeps may share."""
+    usage = Usage()
+    index = store.index()
+    for trial in trials:
+        for one in attempts_at(store, trial) if index.attempted(trial.train_key or "") else ():
+            usage.attempts += 1
+            usage.gpu_seconds += float(one["seconds"]) * float(one["gpus"])
+            usage.cpu_seconds += float(one["seconds"]) * float(one["cpus"])
+    return usage

@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         runs.add_argument("--retry-failed", action="store_true", help="take failed trials up again")
     run.add_argument("--yes", action="store_true", help="do not ask before a run of hours")
     add("status", commands.status, "show how far the sweep is, whoever runs it")
+    add("stop", commands.stop, "end the run of a sweep, wherever it runs; what is finished is saved")
     report = add("report", commands.report, "write index.html, tables, figures and report.json")
     report.add_argument("--out", metavar="DIR", help="by default sweeps/<name>/report in the store")
     export = add(

@@ -117,6 +117,9 @@ def _read_settings_again() -> None:
 
 
 def _quiet() -> dict[str, Any]:
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None  # of workers that died; the board says it in a line
     return {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
 
 

@@ -24,6 +24,7 @@ Answer = tuple[int, dict[str, Any]]
 """Exit code, and what --json prints."""
 
 _WORTH_ASKING = 3600.0  # seconds
+_STOPS_WITHIN = 120.0  # seconds: it looks every second, and workers are given some to end
 
 
 def plan(arguments: argparse.Namespace) -> Answer:
@@ -216,6 +217,20 @@ def _folder(arguments: argparse.Namespace, store: "Store", sweep: "Sweep", part:
             f"--out is missing: the store {store} is no folder of this machine; say where to write"
         )
     return store.local / "sweeps" / sweep.name / part
+
+
+def stop(arguments: argparse.Namespace) -> Answer:
+    from sweeps.lease import ask_to_stop
+
+    plan, store = _planned(arguments)
+    asked = ask_to_stop(store, plan.sweep.name, wait_seconds=_STOPS_WITHIN)
+    plan, _ = _planned(arguments, plan.sweep)
+    saved = f"{len(plan.done)} of {len(plan.trials)} trials are saved in {store}"
+    if asked is None:
+        print(f"nobody is running {plan.sweep.name}; {saved}")
+    else:
+        print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; `sweeps run` goes on from there")
+    return DONE, {"stopped": asked is not None, "done": len(plan.done), "trials": len(plan.trials)}
 
 
 def status(arguments: argparse.Namespace) -> Answer:

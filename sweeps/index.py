@@ -10,12 +10,15 @@ class Index:
         self._models: set[str] = set()
         self._failed: set[str] = set()
         self._begun: set[str] = set()
+        self._attempted: set[str] = set()
         for path in model_files:
             train_key, _, rest = path.removeprefix("models/").partition("/")
             if rest == "DONE":
                 self._models.add(train_key)
             elif rest == "FAILED.json":
                 self._failed.add(train_key)
+            elif rest == "attempts.json":
+                self._attempted.add(train_key)
             elif rest.startswith("checkpoints/") and rest.endswith("/DONE"):
                 self._begun.add(train_key)
         markers = (path.removeprefix("scores/") for path in score_files if path.endswith(".json"))
@@ -29,6 +32,9 @@ class Index:
 
     def has_checkpoint(self, train_key: str) -> bool:
         return train_key in self._begun
+
+    def attempted(self, train_key: str) -> bool:
+        return train_key in self._attempted
 
     def failed(self, train_key: str) -> bool:
         return train_key in self._failed

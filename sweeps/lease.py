@@ -2,15 +2,20 @@
 
 The lease is `sweeps/<name>/lease.json`, renewed every few seconds. A holder on this machine is asked
 for by its process id, so that a restart right after a kill just works; one on another machine counts
-as dead when its lease was not renewed for a minute.
+as dead when its lease was not renewed for a minute. `sweeps stop` asks a holder to end by a file
+beside the lease, wherever the two are.
 """
 
+import fcntl
 import json
 import os
+import signal
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,22 +25,30 @@ from sweeps.store import Store
 
 RENEW_SECONDS = 10.0
 EXPIRE_SECONDS = 60.0
-_SETTLE_SECONDS = 0.05  # from writing the lease to trusting it: another may have written at that moment
+_ASK_SECONDS = 1.0  # between looks for a request to stop
+_SETTLE_SECONDS = 1.0  # from writing to trusting it in a store without locks: another may have written then
 
 
 class Lease:
-    """Context manager holding the lease of one sweep; BadInput if somebody alive holds it."""
+    """Context manager holding the lease of one sweep; BadInput if somebody alive holds it.
+
+    A request to stop, or another that took the lease over while this process slept, ends the main thread
+    as SIGTERM does; `ended_by` then says why.
+    """
 
     def __init__(self, store: Store, sweep_name: str) -> None:
+        self.ended_by: str | None = None
         self._store, self._name = store, sweep_name
         self._token = uuid.uuid4().hex
         self._released = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> "Lease":
-        current = holder(self._store, self._name)
-        if current is None:
-            self._write()
+        with self._alone():
+            current = holder(self._store, self._name)
+            if current is None:
+                self._write()
+        if current is None and self._store.local is None:
             time.sleep(_SETTLE_SECONDS)
             current = holder(self._store, self._name)
         if current is not None and current["token"] != self._token:
@@ -54,13 +67,48 @@ class Lease:
         current = _read(self._store, self._name)
         if current is not None and current["token"] == self._token:
             self._store.delete(_path(self._name))
+        self._store.delete(_stop_path(self._name))
 
     def _renew(self) -> None:
-        while not self._released.wait(RENEW_SECONDS):
+        renewed = time.monotonic()
+        while not self._released.wait(_ASK_SECONDS):
             try:
-                self._write()
+                if self._asked_to_stop():
+                    self._end("`sweeps stop`")
+                    return
+                if time.monotonic() - renewed >= RENEW_SECONDS:
+                    current = _read(self._store, self._name)
+                    if current is not None and current["token"] != self._token:
+                        self._end(f"process {current['pid']} on {current['host']}, which runs the sweep now")
+                        return
+                    self._write()
+                    renewed = time.monotonic()
             except OSError:
                 continue  # a store that is away for a moment; the next renewal counts
+
+    def _asked_to_stop(self) -> bool:
+        path = _stop_path(self._name)
+        if not self._store.exists(path):
+            return False
+        request = _json(self._store, path)
+        return isinstance(request, dict) and request.get("token") == self._token
+
+    def _end(self, by: str) -> None:
+        self.ended_by = by
+        if callable(signal.getsignal(signal.SIGTERM)):  # as `sweeps run` sets it; else whoever calls decides
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One at a time looks whether the lease is free and takes it, where the store is a folder."""
+        if self._store.local is None:
+            yield
+            return
+        path = self._store.local / "tmp" / f"{self._name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _write(self) -> None:
         lease = {
@@ -86,17 +134,47 @@ def holder(store: Store, sweep_name: str) -> dict[str, Any] | None:
     return lease if time.time() - lease["renewed"] < EXPIRE_SECONDS else None
 
 
+def ask_to_stop(store: Store, sweep_name: str, *, wait_seconds: float) -> dict[str, Any] | None:
+    """Ask whoever runs the sweep to stop and wait for it; returns who that was, None if nobody was.
+
+    Raises BadInput if it is still running after `wait_seconds`.
+    """
+    current = holder(store, sweep_name)
+    if current is None:
+        return None
+    store.put_json(_stop_path(sweep_name), {"token": current["token"], "by": socket.gethostname()})
+    deadline = time.monotonic() + wait_seconds
+    while (now := holder(store, sweep_name)) is not None and now["token"] == current["token"]:
+        if time.monotonic() > deadline:
+            raise BadInput(
+                f"process {current['pid']} on {current['host']} was asked to stop sweep {sweep_name!r} and "
+                f"has not after {wait_seconds:g} s; it is asked again by the same command"
+            )
+        time.sleep(0.2)
+    return current
+
+
 def _read(store: Store, sweep_name: str) -> dict[str, Any] | None:
     """The lease as written; None if there is none or it is not one (cut off, edited)."""
+    lease = _json(store, _path(sweep_name))
+    needed = {"token", "host", "boot", "pid", "process_started", "renewed"}
+    return lease if isinstance(lease, dict) and needed <= set(lease) else None
+
+
+def _json(store: Store, path: str) -> Any:
+    """The value in a file; None if there is none or it is not JSON."""
     try:
-        lease = json.loads(store.get_bytes(_path(sweep_name)))
-        return lease if {"token", "host", "boot", "pid", "process_started", "renewed"} <= set(lease) else None
-    except (FileNotFoundError, ValueError, TypeError):
+        return json.loads(store.get_bytes(path))
+    except (FileNotFoundError, ValueError):
         return None
 
 
 def _path(sweep_name: str) -> str:
     return f"sweeps/{sweep_name}/lease.json"
+
+
+def _stop_path(sweep_name: str) -> str:
+    return f"sweeps/{sweep_name}/stop.json"
 
 
 def _boot() -> str:

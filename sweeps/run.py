@@ -13,24 +13,29 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import shorten
 from types import FrameType
 from typing import IO
 
-from hybrid.errors import BadInput
+from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
+from sweeps.failures import causes
 from sweeps.lease import Lease, process_started
 from sweeps.live_tracking import LiveTracking
 from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
+from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
+from sweeps.secrets import redacted
 from sweeps.spec import Sweep
-from sweeps.status import Board, duration
+from sweeps.status import duration
 from sweeps.store import Store
 
 DONE, SOME_FAILED, BUDGET, INTERRUPTED = 0, 1, 3, 130
 """Exit codes; 2 is bad input."""
+
+_PASSES = 6  # through the encoder for a training pair: two texts, each forwards and twice that backwards
+_MEASURED = 1000  # texts of a task, a guess: tasks are not counted before they are read
 
 
 @dataclass(frozen=True)
@@ -68,32 +73,37 @@ def run_sweep(
     data_root = data_root.absolute() if data_root is not None else None  # as workers elsewhere see it
     prepare_sweep(sweep, data_root, store, say)
     store.check_writable()
-    with Lease(store, sweep.name):
-        plan = _checked(sweep, store, data_root, say)
+    with _terminated_like_interrupted(), Lease(store, sweep.name) as lease:
+        plan = sound_plan(sweep, store, data_root, say)
+        budget = Budget(sweep.limits, store, sweep.name, plan.trials)
         if retry_failed:
+            budget.forgive()
             for trial in plan.failed:
                 store.clear_failure(trial.train_key or "")
             plan = make_plan(sweep, store, data_root)
         searching = sweep.search is not None and not _search_is_done(sweep, store)
         listed = make_plan(sweep, store, data_root, points=sweep.points) if searching else plan
-        _check_batches(listed.todo, data_root)
-        start, done_before, interrupted = time.monotonic(), len(plan.done), False
-        budget = Budget(sweep.limits, store, plan.trials)
+        check_batches(listed.todo, data_root)
+        start, done_before, stopped_by = time.monotonic(), len(plan.done), None
         tracking = LiveTracking(sweep, store, data_root, say)
         overheads: list[float] = []
-        with tracking if track else nullcontext():
-            try:
+        try:
+            with tracking if track else nullcontext():
                 if searching or len(plan.todo) > len(plan.failed):
-                    with ray_cluster(address), _terminated_like_interrupted(), _scratch() as folder:
+                    if track:
+                        say_if_tracking_is_away(sweep.tracking.uri, say)
+                    with ray_cluster(address), _scratch() as folder:
                         overheads = _run(
                             sweep, store, data_root, budget, folder, max_concurrent,
                             changed=tracking.changed, say=say, out=out,
                         )  # fmt: skip
-            except KeyboardInterrupt:
-                interrupted = True
+        except KeyboardInterrupt:
+            stopped_by = lease.ended_by or "a signal"
+        budget.keep(now=True)
         after = make_plan(sweep, store, data_root)
-        ran = len(after.done) - done_before
-        return _ended(after, store, budget, interrupted, ran, overheads, time.monotonic() - start)
+        ran, seconds = len(after.done) - done_before, time.monotonic() - start
+        ended = _ended(after, store, budget, stopped_by, ran, overheads, seconds)
+        return replace(ended, message=ended.message + _next(after, store, address))
 
 
 def _run(
@@ -115,23 +125,24 @@ def _run(
         from sweeps.search import search
 
         check_cluster(make_plan(sweep, store, data_root, points=sweep.points).trials, store, data_root)
-        search(sweep, store, data_root, budget, folder, max_concurrent=max_concurrent, say=say)
+        search(
+            sweep, store, data_root, budget, folder,
+            max_concurrent=max_concurrent, changed=changed, say=say,
+        )  # fmt: skip
     plan = make_plan(sweep, store, data_root)
     left = [trial for trial in plan.todo if trial.train_key not in plan.failures]
     if not left or budget.exhausted():
         return []
     check_cluster(left, store, data_root)
     _describe(store, plan)
-    left = sorted(left, key=_cost, reverse=True)  # longest first: no long trial runs alone at the end
-    chosen = left[: sweep.limits.trials]
-    with Board(store, sweep.name, chosen, [_cost(trial) for trial in chosen], out) as board:
-        overheads = schedule(
+    costs = {id(trial): relative_cost(trial) for trial in left}
+    left = sorted(left, key=lambda trial: (-costs[id(trial)], trial.backbone))
+    chosen = left[: budget.trials_left]
+    with Board(store, sweep.name, chosen, [costs[id(trial)] for trial in chosen], budget, out) as board:
+        return schedule(
             chosen, store, data_root, board, budget, folder,
             max_concurrent=max_concurrent, on_trial=lambda _: changed(),
         )  # fmt: skip
-    if len(chosen) < len(left) and budget.reached is None:
-        budget.reached = f"limits.trials: {len(chosen)} were run"
-    return overheads
 
 
 def _search_is_done(sweep: Sweep, store: Store) -> bool:
@@ -140,38 +151,9 @@ def _search_is_done(sweep: Sweep, store: Store) -> bool:
     return sweep.search is not None and int(written.get("searched", 0)) >= sweep.search.arms
 
 
-def _checked(sweep: Sweep, store: Store, data_root: Path | None, say: Callable[[str], None]) -> Plan:
-    """The plan, after every score it would rely on was read back and what is damaged was dropped."""
-    plan = make_plan(sweep, store, data_root)
-    if plan.unknown:
-        raise BadInput(plan.unknown)
-    damaged = [*store.drop_damaged_models(plan.trained), *store.drop_damaged_scores(plan.scored)]
-    for sentence in damaged:
-        say(sentence)
-    return make_plan(sweep, store, data_root) if damaged else plan
-
-
-def _check_batches(trials: Sequence[Trial], data_root: Path | None) -> None:
-    """Batches the data cannot give are found now and not by a failing trial."""
-    from hybrid.batching import check
-    from hybrid.data.pairs import load_pairs
-
-    seen: set[str] = set()
-    mistakes: dict[str, None] = {}
-    for trial in trials:
-        if trial.train is not None:
-            config = trial.train.model_copy(update={"seed": 0})
-            if (text := config.model_dump_json()) not in seen:
-                seen.add(text)
-                pairs = [load_pairs(name, data_root, passage=config.passage) for name in config.data]
-                mistakes |= dict.fromkeys(check(config, pairs))
-    if mistakes:
-        raise BadInput(mistakes)
-
-
 def _describe(store: Store, plan: Plan) -> None:
     """Keep in the store what was asked for: the sweep file as written and the trials it means."""
-    store.put_bytes(f"sweeps/{plan.sweep.name}/spec.yaml", plan.sweep.text.encode())
+    store.put_bytes(f"sweeps/{plan.sweep.name}/spec.yaml", redacted(plan.sweep.text).encode())
     trials = [
         {
             "trial": trial.label,
@@ -191,49 +173,47 @@ def _ended(
     plan: Plan,
     store: Store,
     budget: Budget,
-    interrupted: bool,
+    stopped_by: str | None,
     ran: int,
     overheads: Sequence[float],
     seconds: float,
 ) -> Ended:
     failed = tuple(trial.label for trial in plan.failed)
     state = f"{len(plan.done)} of {len(plan.trials)} trials of {plan.sweep.name} are saved in {store}"
-    again = "the same command goes on from there"
-    if interrupted:
-        code, message = INTERRUPTED, f"stopped; {state}; {again}"
-    elif budget.reached is not None:
-        code, message = BUDGET, f"{budget.reached}; {state}; {again}"
-        message += f"; {len(failed)} failed:\n{_causes(plan)}" if failed else ""
+    left = len(plan.todo) > len(plan.failed)
+    if stopped_by is not None:
+        code, message = INTERRUPTED, f"stopped by {stopped_by}; {state}; the same command goes on from there"
+    elif left and budget.exhausted():
+        code, message = BUDGET, f"{budget.reached}; {state}; with a higher limit the same command goes on"
     elif failed:
-        code = SOME_FAILED
-        message = f"{state}; {len(failed)} failed, `--retry-failed` takes them up again:\n{_causes(plan)}"
-    elif not ran:
-        code, message = DONE, f"nothing to run: {state}"
+        code, message = SOME_FAILED, state
     else:
-        code = DONE
-        message = f"{state}; {ran} run in {duration(seconds)}; next: sweeps report {plan.sweep.name}"
+        code, message = DONE, state if ran else f"nothing to run: {state}"
+    message += f"; {ran} run in {duration(seconds)}" if ran else ""
+    if failed:
+        message += f"; {len(failed)} failed, `--retry-failed` takes them up again:\n{causes(plan)}"
     overhead = sum(overheads) / len(overheads) if overheads else 0.0
     return Ended(code, ran, failed, overhead, seconds, message)
 
 
-def _causes(plan: Plan) -> str:
-    """Failed trials grouped by what went wrong."""
-    groups: dict[str, list[str]] = {}
-    for trial in plan.failed:
-        reason = shorten(str(plan.failures[trial.train_key or ""].get("reason", "unknown")), 300)
-        groups.setdefault(reason, []).append(trial.label)
-    return "\n".join(f"  {len(labels)} × {reason} ({', '.join(labels)})" for reason, labels in groups.items())
+def _next(plan: Plan, store: Store, address: str | None) -> str:
+    """Where the report is, and whether a cluster is still up."""
+    folder = f"{store}/sweeps/{plan.sweep.name}/report" if store.local is not None else "where --out says"
+    line = f"\nreport: `sweeps report {plan.sweep.name}` writes it to {folder}/index.html"
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        return line
+    return f"{line}; nothing of this sweep runs on the cluster any more: it may be torn down"
 
 
-def _cost(trial: Trial) -> float:
-    """What a trial takes, relative to others: examples times the bytes of the encoder's weights."""
+def relative_cost(trial: Trial) -> float:
+    """What a trial takes, relative to others: texts through the encoder times the bytes of its weights."""
     from hybrid.backbones import backbone_path, resolve
 
     folder = backbone_path(resolve(trial.backbone))
     weights = Path(folder).glob("**/*.safetensors") if isinstance(folder, Path) else ()
     size = sum(file.stat().st_size for file in weights) or 1
-    examples = trial.train.steps * trial.train.batch_size if trial.train else 0
-    return float(size * (examples + 1))
+    trained = _PASSES * trial.train.steps * trial.train.batch_size if trial.train else 0
+    return float(size * (trained + _MEASURED * len(trial.scores)))
 
 
 @contextmanager

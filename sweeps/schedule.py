@@ -5,25 +5,27 @@ so that heavy imports are paid once a process.
 """
 
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig
 
-from hybrid.errors import BadInput
+from sweeps.board import Board
 from sweeps.budget import Budget
+from sweeps.failures import LOST_NODE, PREEMPTED, death, stalled
 from sweeps.plan import Trial
-from sweeps.status import Board
+from sweeps.stalled import Silence, end_process
 from sweeps.store import Store
-from sweeps.trial import Outcome, Progress, run_trial
+from sweeps.trial import Outcome, run_trial
+from sweeps.worker import Job, run_in_worker
 
 _SHARD = 1000  # trials a Tune run: it rewrites the state of all of them as it goes
-_REPORT_SECONDS = 2.0
-_LOG_CHARACTERS = 20_000
-_HOPELESS = (BadInput, ValueError, ArithmeticError)  # would fail again the same way: not tried again
 
 
 def schedule(
@@ -45,18 +47,11 @@ def schedule(
     Returns the seconds of each finished trial outside training and evaluation.
     """
     watcher = _Watcher(trials, store, board, budget, on_trial)
-    for first in range(0, len(trials), _SHARD):
+    job = Job(run, ray.put(list(trials)), store, data_root, folder)
+    for indices in turns(trials):
         if budget.exhausted():
             break
-        indices = list(range(first, min(first + _SHARD, len(trials))))
-        trainable = tune.with_parameters(
-            _run_in_worker,
-            run=run,
-            trials=list(trials),
-            store=store,
-            data_root=data_root,
-            folder=folder,
-        )
+        trainable = tune.with_parameters(run_in_worker, job=job)
         tuner = tune.Tuner(
             tune.with_resources(trainable, lambda config: placement(trials[config["trial"]])),
             param_space={"trial": tune.grid_search(indices)},
@@ -69,8 +64,38 @@ def schedule(
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with _every_death_is_an_actors():
+            tuner.fit()
     return watcher.overheads
+
+
+@contextmanager
+def _every_death_is_an_actors() -> Iterator[None]:
+    """Ray 2.60's Tune ends the whole run on deaths it does not know, such as Ray's own memory monitor's."""
+    manager: Any = RayActorManager
+    known = manager._actor_task_failed
+
+    def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        known(self, tracked_actor_task, exception)
+
+    manager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        manager._actor_task_failed = known
+
+
+def turns(trials: Sequence[Trial]) -> Iterator[list[int]]:
+    """Places in `trials` that run together: those that share another's training come after all that train."""
+    first: dict[str, int] = {}
+    for i, trial in enumerate(trials):
+        first.setdefault(trial.merges or trial.train_key or str(i), i)
+    train = sorted(first.values())
+    share = sorted(set(range(len(trials))) - set(train))
+    for together in (train, share):
+        yield from (together[start : start + _SHARD] for start in range(0, len(together), _SHARD))
 
 
 class OutOfBudget(Stopper):
@@ -100,6 +125,7 @@ class _Watcher(Callback):
         self.overheads: list[float] = []
         self._trials, self._store, self._board, self._budget = trials, store, board, budget
         self._on_trial = on_trial
+        self._silence = Silence()
         self._attempts: dict[int, int] = {}
         self._errors: dict[int, dict[str, Any]] = {}  # trial -> what went wrong in the attempt that ends
 
@@ -108,11 +134,19 @@ class _Watcher(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._board.refresh()
+        self._budget.keep()
+        minutes = self._budget.limits.stalled_minutes
+        for index in self._silence.longer_than(minutes * 60):
+            self._silence.ended(index)  # it is heard again when it is tried again
+            running = next(trial for trial in trials if trial.config["trial"] == index)
+            threads = end_process(running.temporary_state.ray_actor)
+            self._errors[index] = stalled(minutes, self._board.doing(index), threads)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index = trial.config["trial"]
         self._attempts[index] = self._attempts.get(index, 0) + 1
-        self._budget.started(index, self._trials[index].gpus)
+        self._silence.heard(index)
+        self._budget.started(index, self._trials[index].cpus, self._trials[index].gpus)
         self._board.start(index)
 
     def on_trial_result(
@@ -123,31 +157,38 @@ class _Watcher(Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
+        index = trial.config["trial"]
+        self._silence.heard(index)
         if "doing" in result:
-            self._board.progress(trial.config["trial"], result["doing"], result["share"])
-
+            self._board.progress(index, result["doing"], result["share"])
         if "error" in result:
-            self._errors[trial.config["trial"]] = result["error"]
+            self._errors[index] = result["error"]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index = trial.config["trial"]
+        self._silence.ended(index)
         self._budget.ended(index, None)
-        self._board.retry(index, self._error(index, trial)["reason"])
+        failure = self._error(index, trial)
+        if failure["kind"] in (LOST_NODE, PREEMPTED):
+            self._attempts[index] -= 1
+        if failure["kind"] == LOST_NODE:  # Tune itself leaves out those it knows to be preempted
+            trial.run_metadata.num_failures -= 1
+        self._board.retry(index, failure["reason"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        result = trial.last_result or {}
+        index, result = trial.config["trial"], trial.last_result or {}
         if "error" in result:
-            self._failed(trial.config["trial"], result["error"])
+            self._failed(index, self._errors.pop(index, result["error"]))
         elif "overhead" in result:  # otherwise it was stopped, not finished
             self.overheads.append(result["overhead"])
-            self._end(trial.config["trial"], "done", "")
+            self._end(index, "done", "")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         self._failed(trial.config["trial"], self._error(trial.config["trial"], trial))
 
     def _error(self, index: int, trial: Any) -> dict[str, Any]:
-        """What the worker said of its last attempt; if it could not, its process died."""
-        return self._errors.pop(index, None) or _death(Path(trial.error_file))
+        """What is known of the attempt that ended; if its worker could not say anything, its process died."""
+        return self._errors.pop(index, None) or death(Path(trial.error_file))
 
     def _failed(self, index: int, failure: dict[str, Any]) -> None:
         failure = {**failure, "attempts": self._attempts.get(index, 1), "time": time.time()}
@@ -155,61 +196,10 @@ class _Watcher(Callback):
         self._end(index, "failed", failure["reason"])
 
     def _end(self, index: int, state: str, note: str) -> None:
+        self._silence.ended(index)
         self._budget.ended(index, state == "failed")
         self._board.end(index, state, note)
         self._on_trial(self._trials[index])
-
-
-def _run_in_worker(
-    config: dict[str, Any],
-    *,
-    run: Callable[..., Outcome],
-    trials: Sequence[Trial],
-    store: Store,
-    data_root: Path | None,
-    folder: Path,
-) -> None:
-    """One trial in a Ray worker. An error is reported; one that may pass is raised too, to be tried again."""
-    told = time.monotonic()
-
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _REPORT_SECONDS:
-            told = time.monotonic()
-            tune.report({"doing": progress.doing, "share": progress.share})
-
-    try:
-        scratch = folder if folder.is_dir() else None  # another machine has temporary files of its own
-        outcome = run(trials[config["trial"]], store, data_root, scratch=scratch, on_progress=tell)
-    except Exception as error:
-        tune.report({"error": describe(error)})
-        if not isinstance(error, _HOPELESS):
-            raise
-    else:
-        tune.report({"overhead": outcome.overhead_seconds, "seconds": outcome.seconds})
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as a failure record: its kind, one line of reason, and the traceback's end as log."""
-    lines = str(error).strip().splitlines()
-    log = "".join(traceback.format_exception(error))[-_LOG_CHARACTERS:]
-    kind = type(error).__name__
-    reason = lines[0] if lines else kind
-    if not isinstance(error, BadInput):
-        reason = f"{kind}: {reason}"
-    return {"kind": kind, "reason": reason, "log": log}
-
-
-def _death(error_file: Path) -> dict[str, Any]:
-    """A failure record for a worker that could not say anything, from what Tune wrote about it."""
-    log = error_file.read_text()[-_LOG_CHARACTERS:] if error_file.is_file() else ""
-    kind, reason = "ProcessDied", "its process was killed or its machine was lost"
-    if "OutOfMemory" in log:
-        kind, reason = "OutOfMemory", "its process was killed: the machine's memory was full"
-    elif "failed to import on the worker" in log:
-        why = log.strip().splitlines()[-1]
-        kind, reason = "ImportFailed", f"its process could not import the code: {why}"
-    return {"kind": kind, "reason": reason, "log": log}
 
 
 def placement(trial: Trial) -> Any:

@@ -89,9 +89,10 @@ class Limits(Section):
     """Where a run stops starting trials; null: no limit."""
 
     gpu_hours: float | None = Field(default=None, gt=0.0)
-    wall_hours: float | None = Field(default=None, gt=0.0)
-    trials: int | None = Field(default=None, ge=1)  # started by one run
-    retries: int = Field(default=2, ge=0)  # of one trial, after its process died or it raised
+    wall_hours: float | None = Field(default=None, gt=0.0)  # of all runs
+    trials: int | None = Field(default=None, ge=1)  # run to their end, done or failed, by all runs
+    retries: int = Field(default=2, ge=0)  # of one trial, after its process died, it hung or it raised
+    stalled_minutes: float = Field(default=60.0, gt=0.0)  # without progress: a trial that hangs is ended
     max_consecutive_failed: int = Field(default=5, ge=1)
 
 

@@ -1,0 +1,71 @@
+"""Failure records: what went wrong with a trial, as the store keeps it and as a person reads it.
+
+A record has `kind`, `reason` (one line) and `log`; the store adds how often it was tried, and when.
+"""
+
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from hybrid.errors import BadInput
+from sweeps.plan import Plan
+
+_LOG_CHARACTERS = 20_000
+_REASON_CHARACTERS = 300
+_LABELS_SHOWN = 8
+
+LOST_NODE, PREEMPTED = "NodeLost", "Preempted"
+"""Kinds that are not the trial's fault: such attempts do not count among its retries."""
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as a failure record: its kind, one line of reason, and the traceback's end as log."""
+    lines = str(error).strip().splitlines()
+    log = "".join(traceback.format_exception(error))[-_LOG_CHARACTERS:]
+    kind = type(error).__name__
+    reason = lines[0] if lines else kind
+    if not isinstance(error, BadInput):
+        reason = f"{kind}: {reason}"
+    return {"kind": kind, "reason": reason, "log": log}
+
+
+def death(error_file: Path) -> dict[str, Any]:
+    """A failure record for a worker that could not say anything, from what Tune wrote about it."""
+    log = error_file.read_text()[-_LOG_CHARACTERS:] if error_file.is_file() else ""
+    last = log.rpartition("Failure # ")[2]  # the file holds every attempt
+    kind, reason = "ProcessDied", "its process was killed"
+    if "preempt" in last.lower():
+        kind, reason = PREEMPTED, "its machine is being taken away"
+    elif "OutOfMemory" in last or "running low on memory" in last:
+        kind, reason = "OutOfMemory", "its process was killed: the machine's memory was full"
+    elif "node has died" in last or "node was terminated" in last:
+        kind, reason = LOST_NODE, "its machine was lost"
+    elif "failed to import on the worker" in last:
+        why = last.strip().splitlines()[-1]
+        kind, reason = "ImportFailed", f"its process could not import the code: {why}"
+    return {"kind": kind, "reason": reason, "log": log}
+
+
+def stalled(minutes: float, doing: str, threads: str) -> dict[str, Any]:
+    """A failure record for a trial that was ended because nothing moved; `threads`: where they stood."""
+    reason = f"no progress for {minutes:g} minutes (limits.stalled_minutes) while {doing or 'starting'}"
+    return {"kind": "Stalled", "reason": reason, "log": threads[-_LOG_CHARACTERS:]}
+
+
+def causes(plan: Plan) -> str:
+    """The failed trials of a plan, grouped by what went wrong: a line for each cause, the commonest first."""
+    groups: dict[str, list[str]] = {}
+    for trial in plan.failed:
+        groups.setdefault(reason_of(plan.failures.get(trial.train_key or "")), []).append(trial.label)
+    lines = []
+    for reason, labels in sorted(groups.items(), key=lambda group: -len(group[1])):
+        more = f" and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
+        lines.append(f"  {len(labels)} × {reason} ({', '.join(labels[:_LABELS_SHOWN])}{more})")
+    return "\n".join(lines)
+
+
+def reason_of(failure: Mapping[str, Any] | None) -> str:
+    """The reason of a failure record in one line of bounded length."""
+    return shorten(str((failure or {}).get("reason", "unknown")), _REASON_CHARACTERS)

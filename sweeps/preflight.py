@@ -1,0 +1,57 @@
+"""What is asked before the first trial, lest it be found out after hours; what fails is one sentence."""
+
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hybrid.errors import BadInput
+from sweeps.plan import Plan, Trial, make_plan
+from sweeps.secrets import redacted
+from sweeps.spec import Sweep
+from sweeps.store import Store
+
+_ANSWER_SECONDS = 10.0
+
+
+def sound_plan(sweep: Sweep, store: Store, data_root: Path | None, say: Callable[[str], None]) -> Plan:
+    """The plan, after every file it would rely on was read back; what is damaged is named and dropped."""
+    plan = make_plan(sweep, store, data_root)
+    if plan.unknown:
+        raise BadInput(plan.unknown)
+    damaged = [*store.drop_damaged_models(plan.trained), *store.drop_damaged_scores(plan.scored)]
+    for sentence in damaged:
+        say(sentence)
+    return make_plan(sweep, store, data_root) if damaged else plan
+
+
+def check_batches(trials: Sequence[Trial], data_root: Path | None) -> None:
+    """Batches the data cannot give are found now and not by a failing trial."""
+    from hybrid.adapter import adapter_is_missing
+    from hybrid.batch_checks import check
+    from hybrid.data.pairs import load_pairs
+
+    seen: set[str] = set()
+    mistakes: dict[str, None] = {}
+    for trial in trials:
+        if trial.train is not None:
+            config = trial.train.model_copy(update={"seed": 0})
+            if (text := config.model_dump_json()) not in seen:
+                seen.add(text)
+                pairs = [load_pairs(name, data_root, passage=config.passage) for name in config.data]
+                mistakes |= dict.fromkeys(check(config, pairs) + adapter_is_missing(config))
+    if mistakes:
+        raise BadInput(mistakes)
+
+
+def say_if_tracking_is_away(uri: str | None, say: Callable[[str], None]) -> None:
+    """A tracking server that does not answer is said at once; the sweep runs without it."""
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS):
+            pass
+    except (OSError, ValueError) as error:
+        say(
+            f"tracking server {redacted(uri)} does not answer ({redacted(str(error))}); the sweep runs "
+            "without it, `sweeps sync` brings it up to date"
+        )

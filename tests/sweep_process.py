@@ -1,0 +1,111 @@
+"""`sweeps run` as a process of its own, and what is left of it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from sweeps.plan import Plan, make_plan
+from sweeps.spec import read_spec
+from sweeps.store import Store
+
+
+def command(store: Path, spec: Path, data_root: Path, *more: str, of: str = "run") -> list[str]:
+    words = ["--yes", "--json"] if of == "run" else ["--json"]
+    return [
+        *(sys.executable, "-m", "sweeps", of, str(spec), *words),
+        *("--store", str(store), "--data-root", str(data_root), *more),
+    ]
+
+
+def run(
+    store: Path, spec: Path, data_root: Path, *more: str, of: str = "run"
+) -> tuple[int, dict[str, Any], str]:
+    """Exit code, answer and log."""
+    words = command(store, spec, data_root, *more, of=of)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def run_and(
+    act: Callable[["subprocess.Popen[bytes]"], None], when: Callable[[], bool], arguments: list[str]
+) -> int:
+    """Start a command, do something to it as soon as `when` holds, and wait for its end."""
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not when() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended before it could be interrupted"
+    act(process)
+    return process.wait(timeout=60)
+
+
+def planned(store: Path, spec: Path, data_root: Path) -> Plan:
+    return make_plan(read_spec(str(spec), [], data_root), Store(store), data_root)
+
+
+def all_scores(plan: Plan, store: Path) -> dict[str, Any]:
+    return {
+        f"{trial.label} {task}": Store(store).scores(trial.train_key or "", key or "").to_pylist()
+        for trial in plan.trials
+        for task, key in trial.scores.items()
+    }
+
+
+def finished(store: Path) -> dict[str, int]:
+    """Every file that says that something is finished, and when it was written, in nanoseconds."""
+    paths = [*store.glob("models/*/DONE"), *store.glob("scores/*/*.json")]
+    return {str(path): path.stat().st_mtime_ns for path in paths}
+
+
+def tracked(store: Path) -> dict[str, list[str]]:
+    """The states of the runs in each of MLflow's experiments; every key is there once."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}/mlflow.db")
+    found = {}
+    for experiment in client.search_experiments():
+        runs = client.search_runs([experiment.experiment_id])
+        keys = [run.data.tags.get("sweeps.key") for run in runs]
+        assert len(set(keys)) == len(keys)
+        if runs:
+            found[experiment.name] = [run.info.status for run in runs]
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes below `pid`, workers of Ray among them."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in map(str.split, listed.splitlines())}
+    found = [pid]
+    for above in found:
+        found += [child for child, parent in parents.items() if parent == above]
+    return found[1:]
+
+
+def alive(pids: Iterable[int], seconds: float = 0.0) -> list[int]:
+    """Those still running after at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in pids if _runs(pid)]:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
+    return []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For scripts beside the tests, run as processes of their own and in Ray's workers."""
+    here = Path(__file__).parent
+    return {**os.environ, "PYTHONPATH": f"{here.parent}:{here}", **more}

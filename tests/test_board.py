@@ -1,0 +1,96 @@
+"""What a person sees of a running sweep."""
+
+import io
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from small_sweep import write_small_sweep
+from sweep_process import planned
+from trivial_trials import trivial_trials
+
+from sweeps.board import Board
+from sweeps.budget import Budget
+from sweeps.lease import Lease
+from sweeps.plan import Trial
+from sweeps.spec_sections import Limits
+from sweeps.status import duration, status_lines, sweep_status
+from sweeps.store import Store
+
+
+def board_of(store: Store, trials: list[Trial], costs: list[float], out: io.StringIO) -> Board:
+    return Board(store, "a", trials, costs, Budget(Limits(), store, "a", trials), out)
+
+
+def test_off_a_terminal_it_says_failures_alone_and_keeps_its_state_in_the_store(tmp_path: Path) -> None:
+    store, out = Store(tmp_path / "store"), io.StringIO()
+    with board_of(store, trivial_trials(3), [3.0, 1.0, 1.0], out) as board:
+        for index in range(3):
+            board.start(index)
+        assert board.seconds_left is None
+        board.progress(0, "training", 0.5)
+        board.end(1, "done")
+        board.end(2, "failed", "it broke")
+        assert board.counts == {"running": 1, "done": 1, "failed": 1}
+        left = board.seconds_left
+        assert left is not None
+        assert left >= 0
+    (line,) = out.getvalue().splitlines()
+    assert line.startswith("[2/3] a s2: failed in")
+    assert "(it broke)" in line
+    assert store.get_json("sweeps/a/progress.json")["counts"] == {"stopped": 1, "done": 1, "failed": 1}
+
+
+def test_what_is_left_follows_from_what_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two slots, half a GPU each; cost 2 took 100 s; one of cost 4 runs for 50 s; two of 1 wait."""
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    trials = trivial_trials(4, gpus=0.5)
+    board = board_of(Store(tmp_path), trials, [2.0, 4.0, 1.0, 1.0], io.StringIO())
+    board.start(0)
+    now += 50
+    board.start(1)
+    now += 50
+    board.end(0, "done")
+    assert board.seconds_left == pytest.approx((150 + 50 + 50 + 0) / 2 + 25)
+    assert board.hours_to_come == pytest.approx((250 / 3600, 125 / 3600))
+
+
+def test_the_table_has_the_axes_that_vary_with_state_progress_time_and_cost(tmp_path: Path) -> None:
+    trials = trivial_trials(2, gpus=1.0)
+    second = replace(trials[1], arm=replace(trials[1].arm, axes={"x": 2, "y": 1}))
+    trials = [replace(trials[0], arm=replace(trials[0].arm, axes={"x": 1, "y": 1})), second]
+    board = board_of(Store(tmp_path), trials, [1.0, 1.0], io.StringIO())
+    board.start(0)
+    board.progress(0, "training", 0.25)
+    page = Console(file=io.StringIO(), width=120, record=True)
+    page.print(board._table())
+    text = page.export_text()
+    head, columns, running, waiting = text.splitlines()
+    assert head.startswith("a: 0 done, 1 running, 1 waiting, 0 failed")
+    assert "GPU-hours used" in head
+    assert columns.split() == ["x", "seed", "state", "progress", "time"]
+    assert running.split()[:5] == ["1", "0", "running", "training", "25%"]
+    assert waiting.split() == ["2", "1", "waiting"]
+
+
+def test_status_from_anywhere(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    plan, store = planned(tmp_path / "store", spec, data_root), Store(tmp_path / "store")
+    assert "nobody is running it" in status_lines(sweep_status(plan, store))
+    broken = replace(plan.trials[0], train_key="ab" * 10)
+    plan = replace(plan, trials=(broken, *plan.trials[1:]), failures={"ab" * 10: {"reason": "it broke"}})
+    with Lease(store, "small"):
+        lines = status_lines(sweep_status(plan, store))
+    assert lines[0] == "small: 0 of 5 trials done, 4 to do"
+    assert f"run by process {os.getpid()}" in lines[1]
+    assert lines[-1] == f"  1 × it broke ({broken.label})"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (245, "4 min 05 s"), (7800, "2 h 10 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,75 @@
+"""Limits counted over every attempt and every run."""
+
+from pathlib import Path
+
+import pytest
+from trivial_trials import trivial_trials
+
+from sweeps.attempts import Attempts
+from sweeps.budget import Budget, Usage, read_usage, usage_path
+from sweeps.spec_sections import Limits
+from sweeps.store import Store
+
+
+def used(store: Store, **values: float) -> None:
+    store.put_json(usage_path("a"), {**vars(Usage()), **values})
+
+
+@pytest.mark.parametrize(
+    ("limits", "before", "said"),
+    [
+        ({"gpu_hours": 2.0}, {"gpu_seconds": 7200.0}, "limits.gpu_hours: 2 are used up"),
+        ({"wall_hours": 0.5}, {"wall_seconds": 1800.0}, "limits.wall_hours: 0.5 are used up"),
+        ({"trials": 3}, {"trials": 3}, "limits.trials: 3 were run"),
+        ({"max_consecutive_failed": 2}, {"consecutive_failed": 2}, "the last 2 trials failed"),
+    ],
+)
+def test_a_restart_does_not_forget(
+    tmp_path: Path, limits: dict[str, float], before: dict[str, float], said: str
+) -> None:
+    store = Store(tmp_path)
+    assert not Budget(Limits(**limits), store, "a", []).exhausted()
+    used(store, **before)
+    budget = Budget(Limits(**limits), store, "a", [])
+    assert budget.exhausted()
+    assert said in (budget.reached or "")
+
+
+def test_every_attempt_counts_those_cut_off_included(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    budget = Budget(Limits(), store, "a", [])
+    budget.started(0, cpus=2.0, gpus=0.5)
+    budget.ended(0, None)
+    budget.started(0, cpus=2.0, gpus=0.5)
+    budget.started(1, cpus=2.0, gpus=0.5)
+    budget.keep(now=True)  # and then it is killed
+    kept = read_usage(store, "a")
+    assert kept is not None
+    assert (kept.attempts, kept.trials) == (3, 0)
+    assert kept.cpu_seconds == pytest.approx(4 * kept.gpu_seconds)
+    again = Budget(Limits(), store, "a", [])
+    again.started(1, cpus=2.0, gpus=0.5)
+    again.ended(1, failed=False)
+    assert (again.used.attempts, again.used.trials) == (4, 1)
+    assert again.used.gpu_seconds > kept.gpu_seconds
+
+
+def test_a_record_that_is_lost_is_made_of_the_attempts(tmp_path: Path) -> None:
+    store, trials = Store(tmp_path), trivial_trials(2, gpus=0.5)
+    Attempts(store, trials[0]).write("cut off")
+    path = f"models/{trials[0].train_key}/attempts.json"
+    store.put_json(path, [{**one, "seconds": 7200.0} for one in store.get_json(path)])
+    store.put_bytes(usage_path("a"), b"{cut")
+    budget = Budget(Limits(gpu_hours=0.9), store, "a", trials)
+    assert budget.used.gpu_seconds == 3600.0
+    assert budget.exhausted()
+
+
+def test_failures_one_after_another_end_the_run_until_they_are_taken_up(tmp_path: Path) -> None:
+    budget = Budget(Limits(max_consecutive_failed=2), Store(tmp_path), "a", [])
+    for failed in (True, None, False, True, None, True):
+        assert not budget.exhausted()
+        budget.ended(0, failed)
+    assert budget.exhausted()
+    budget.forgive()
+    assert not budget.exhausted()
