@@ -26,8 +26,17 @@ def metric_names(series: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         bases = [_base(task) for task in dict.fromkeys(one["task"] for one in some)]
         for one in some:
             base = _base(one["task"])
-            names[one["id"]] = _name(one, _slug(one["task"] if bases.count(base) > 1 else base))
+            task = _slug(one["task"] if bases.count(base) > 1 else base)
+            kinds = {other["group"] for other in some if _mean_of_sets(other) == _mean_of_sets(one)}
+            if one["task"] == "macro" and len(kinds) > 1:
+                task = f"macro_{one['group'].removeprefix('select_')}"
+            names[one["id"]] = _name(one, task)
     return names
+
+
+def _mean_of_sets(series: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What two groups may both have a mean of."""
+    return (series["task"] == "macro", series["setting"], series["measure"])
 
 
 def _name(series: Mapping[str, Any], task: str) -> str:
@@ -110,8 +119,7 @@ def _half_width(values: Sequence[float]) -> float:
 
 
 def _by_weight(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Means of groups where they are no other series, primary measures with means of sets first, headline
-    ones, selection, the rest."""
+    """Means of groups, primary measures with means of sets first, headline ones, selection, the rest."""
 
     def weight(one: Mapping[str, Any]) -> tuple[bool, int, bool]:
         select = one["group"].startswith("select_")
@@ -123,12 +131,7 @@ def _by_weight(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             rank = 2 if one["headline"] else 4
         return (select and rank == 4, 3 if select and rank else rank, one["task"] != "macro")
 
-    several = {
-        group: len({one["setting"] for one in series if one["group"] == group and one["primary"]}) > 1
-        for group in {one["group"] for one in series}
-    }
-    chosen = [one for one in series if one["setting"] != "mean" or several[one["group"]]]
-    return sorted(chosen, key=weight)
+    return sorted(series, key=weight)
 
 
 def _macro(series: Mapping[str, Any]) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from sweeps.claims import MACRO
 from sweeps.comparisons import judge
 from sweeps.headline import arm_metrics, trial_metrics
-from sweeps.plan import Arm, Plan, Trial
+from sweeps.plan import Plan, Trial
 from sweeps.results import Results, TrialRecord
 from sweeps.series import blocks_of, differences_of, series_and_values
 from sweeps.spec_sections import GROUPS
@@ -53,19 +54,27 @@ class RunContent:
         shown = [
             self.name, self.status, dict(self.params), dict(self.metrics), dict(self.tags),
             [[one.name, one.digest, one.context] for one in self.inputs],
-            sorted(self.curve), sorted(self.artifacts),
+            sorted(self.curve), sorted((path, _stamp(what)) for path, what in self.artifacts.items()),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _stamp(what: bytes | str) -> str:
+    """Of an artifact: its content, or the path of what never changes in the store."""
+    return hashlib.sha256(what).hexdigest() if isinstance(what, bytes) else what
 
 
 def trial_runs(plan: Plan, store: Store, results: Results) -> Iterable[RunContent]:
     """A run for each trial the store has something of."""
     series, values = series_and_values(results, GROUPS)
+    by_arm: dict[str, list[Mapping[str, Any]]] = {}
+    for value in values:
+        by_arm.setdefault(value["arm"], []).append(value)
     for record in results.trials:
         trial = record.trial
         if record.state not in STATUS or trial.train_key is None:
             continue
-        metrics = trial_metrics(series, values, trial.arm.alias, trial.seed)
+        metrics = trial_metrics(series, by_arm.get(trial.arm.alias, ()), trial.arm.alias, trial.seed)
         metrics |= {
             f"cost/{name}": value
             for name, value in (
@@ -97,7 +106,9 @@ def trial_runs(plan: Plan, store: Store, results: Results) -> Iterable[RunConten
 def arm_runs(plan: Plan, results: Results) -> Iterable[RunContent]:
     """A run for each arm that has scores: mean over seeds, their spread, difference to the reference."""
     series, values = series_and_values(results)
-    differences = differences_of(judge(plan, results), blocks_of(plan))
+    judged = judge(plan, results)
+    differences = differences_of(judged, blocks_of(plan))
+    verdicts = {v.arm: v.verdict for v in judged.comparison.primary if v.task == MACRO} if judged else {}
     for arm in plan.arms:
         records = [record for record in results.trials if record.trial.arm.alias == arm.alias]
         own = [value for value in values if value["arm"] == arm.alias]
@@ -109,31 +120,64 @@ def arm_runs(plan: Plan, results: Results) -> Iterable[RunContent]:
         seeds = [record.trial.seed for record in records if record.state == "done"]
         whole = {"values": own, "differences": deltas, "seeds": seeds}
         yield RunContent(
-            key=_arm_key(arm),
+            key=_arm_key(records[0].trial),
             name=arm.alias,
             status=status,
             params=_params(plan, records[0].trial),
-            metrics=arm_metrics(
-                series, values, differences, arm.alias, is_reference=arm.reference == arm.alias
-            ),
+            metrics=arm_metrics(series, own, differences, arm.alias, is_reference=arm.reference == arm.alias),
             tags=_tags(plan, arm.alias, arm.untouched)
-            | {"reference": arm.reference or "", "seeds": ", ".join(str(r.trial.seed) for r in records)},
+            | {"reference": arm.reference or "", "seeds": ", ".join(str(r.trial.seed) for r in records)}
+            | {"verdict": "reference" if arm.reference == arm.alias else verdicts.get(arm.alias, "")},
             artifacts={"summary.json": json.dumps(whole, indent=1).encode()},
         )
 
 
-def _arm_key(arm: Arm) -> str:
-    text = json.dumps([arm.alias, dict(arm.axes)], sort_keys=True)
+def report_runs(plan: Plan, store: Store) -> Iterable[RunContent]:
+    """The sweep's own run, with its report where the store has one."""
+    folder = f"sweeps/{plan.sweep.name}/report"
+    files = [path for path in store.list(folder) if not path.endswith(".partial")]
+    if f"{folder}/report.json" not in files:
+        return
+    digest = hashlib.sha256(store.get_bytes(f"{folder}/report.json")).hexdigest()[:20]
+    report = store.get_json(f"{folder}/report.json")
+    yield RunContent(
+        key=f"report {plan.sweep.name}",
+        name="report",
+        status="FINISHED",
+        params={},
+        metrics={},
+        tags={
+            "sweep": plan.sweep.name,
+            "report": digest,
+            "answer": str(report.get("verdicts", {}).get("sentence", ""))[:5000],
+        },
+        artifacts={path.removeprefix(f"{folder}/"): path for path in files},
+    )
+
+
+def _arm_key(trial: Trial) -> str:
+    """Of what the arm trains, seeds apart: its name and axes change when the sweep gets another axis or value."""
+    train = trial.train.model_dump(mode="json", exclude={"seed"}) if trial.train else None
+    text = json.dumps([trial.backbone, train], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _params(plan: Plan, trial: Trial) -> dict[str, str]:
     """Axes as plain numbers, then a few knobs; the untouched backbone has no training to describe."""
-    params = {axis: str(value) for axis, value in trial.arm.axes.items()} | {"backbone": trial.backbone}
+    params = {axis: _word(value) for axis, value in trial.arm.axes.items()} | {"backbone": trial.backbone}
     if trial.train is not None:
-        config = trial.train.model_dump(mode="json")
-        params = {name: str(config[name]) for name in _KNOBS} | {"hold": plan.sweep.hold} | params
+        config = trial.train.model_dump()
+        params = {name: _word(config[name]) for name in _KNOBS} | {"hold": plan.sweep.hold} | params
     return params
+
+
+def _word(value: Any) -> str:
+    """A parameter as MLflow sorts and draws it: numbers plain, lists joined."""
+    if isinstance(value, tuple | list):
+        return "+".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def _tags(plan: Plan, arm: str, untouched: bool) -> dict[str, str]:

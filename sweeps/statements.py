@@ -75,7 +75,7 @@ def _largest(series: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     unit = "points" if series["points"] else "ranks"
     keys = ("difference", "all_lower", "all_upper")
     middle, low, high = (number(row[key] * scale, 1, signed=True) for key in keys)
-    return f"The largest difference is {middle} {unit} [{low}, {high}], at {row['arm']}."
+    return f"The largest of these differences is {middle} {unit} [{low}, {high}], at {row['arm']}."
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -3,8 +3,8 @@
 The only file that imports mlflow. The store is the record: a projection can be made again at any time,
 twice gives the same as once, and from nothing gives the same again.
 
-Two experiments: `<sweep>` with a run for each trial, `<sweep> · arms` with a run for each arm over its
-seeds. A run is found by its key tag before it is created, so none is ever there twice.
+Two experiments: `<sweep>` with a run for each trial, those of earlier forms of the sweep included, and
+`<sweep> · arms` with a run for each of its arms over its seeds. A run is found by its key tag before it is created, so none is ever there twice.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ import logging
 import os
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid.errors import BadInput
 from sweeps.plan import Plan
-from sweeps.projection import RunContent, arm_runs, trial_runs
+from sweeps.projection import RunContent, arm_runs, report_runs, trial_runs
 from sweeps.results import Results, load_results
 from sweeps.store import Store
+from sweeps.tracking_address import reachable, tracking_uri, unhurried_sqlite
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 KEY, CONTENT = "sweeps.key", "sweeps.content"  # tags: whose run it is; digest of what was written
 
 
-_EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # opens on runs, not on traces
-    "mlflow.note.content": "A view of a sweep's store, made again by `sweeps sync`. The store is the record.",
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces
+_NOTES = {
+    "trials": "One run for each trial. Group by the tag `arm` for the seeds of an arm.",
+    "arms": "One run for each arm, means over its seeds. Scatter and parallel coordinates: `in_domain/mean` "
+    "against `zero_shot/mean`, without the untouched backbones: `tags.untouched = 'false'`.",
+    "report": "The report of the sweep, with its tables and figures, among the artifacts of its run.",
 }
+"""What an experiment's page says of it, after which sweep's it is."""
 
 
 @dataclass
@@ -61,28 +65,35 @@ def project(plan: Plan, store: Store, uri: str | None = None, *, results: Result
     results = results or load_results(plan, store, every_measure=False)
     done = Projected(uri)
     with _client(uri, store) as client:
-        for name, runs in (
-            (plan.sweep.name, trial_runs(plan, store, results)),
-            (f"{plan.sweep.name} · arms", arm_runs(plan, results)),
-        ):
-            experiment = _experiment(client, name, uri, store)
-            done.experiments.append(experiment)
-            known = _known_runs(client, experiment)
-            for run in runs:
-                _write_run(client, experiment, run, known.get(run.key), store, done)
+        _project(client, plan, "trials", trial_runs(plan, store, results), store, done)
+        _project(client, plan, "arms", arm_runs(plan, results), store, done)
+        _project(client, plan, "report", report_runs(plan, store), store, done)
     return done
 
 
-def tracking_uri(store: Store, uri: str | None) -> str:
-    """The address to track to; SQLite in the store if none is given."""
-    if uri:
-        return uri
-    if store.local is None:
-        raise BadInput(
-            f"store {store}: the default tracking database needs a local store; give a tracking server's "
-            "address as tracking.uri in the sweep file"
-        )
-    return f"sqlite:///{store.local}/mlflow.db"
+def project_report(plan: Plan, store: Store, uri: str | None = None) -> Projected | None:
+    """Attach the report in the store to the sweep's run, and nothing else. None where nothing is tracked:
+    the default database is not there."""
+    uri = uri or plan.sweep.tracking.uri
+    if uri is None and (store.local is None or not (store.local / "mlflow.db").exists()):
+        return None
+    done = Projected(tracking_uri(store, uri))
+    with _client(done.uri, store) as client:
+        _project(client, plan, "report", report_runs(plan, store), store, done)
+    return done
+
+
+def _project(
+    client: "MlflowClient", plan: Plan, kind: str, runs: Iterable[RunContent], store: Store, done: Projected
+) -> None:
+    """Bring one experiment up to date; one that would be empty is not made."""
+    experiment, known = "", {}
+    for run in runs:
+        if not experiment:
+            experiment = _experiment(client, plan.sweep.name, kind, done.uri, store)
+            done.experiments.append(experiment)
+            known = _known_runs(client, experiment)
+        _write_run(client, experiment, run, known.get(run.key), store, done)
 
 
 def register_model(
@@ -105,7 +116,7 @@ def register_model(
     with _client(uri, store) as client:
         from mlflow.exceptions import MlflowException
 
-        experiment = _experiment(client, name, uri, store)
+        experiment = _experiment(client, name, "trials", uri, store)
         run = _known_runs(client, experiment)[key]
         with contextlib.suppress(MlflowException):  # it is there already
             client.create_registered_model(name, description=f"Winner of the sweep {name}.")
@@ -148,14 +159,15 @@ def _save_mlflow_model(folder: Path, to: Path) -> None:
 @contextlib.contextmanager
 def _client(uri: str, store: Store) -> Iterator["MlflowClient"]:
     """A client with its database there. One projection at a time writes to a store's own database."""
-    _reachable(uri)
+    if store.local is not None:
+        store.local.mkdir(parents=True, exist_ok=True)
+    reachable(uri)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     with contextlib.ExitStack() as stack:
         if uri.startswith("sqlite:///") and store.local is not None:
-            store.local.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context((store.local / "mlflow.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-            stack.enter_context(_unhurried_sqlite())
+            stack.enter_context(unhurried_sqlite())
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -170,42 +182,9 @@ def _client(uri: str, store: Store) -> Iterator["MlflowClient"]:
             ) from error
 
 
-@contextlib.contextmanager
-def _unhurried_sqlite() -> Iterator[None]:
-    """SQLite without waiting for the disk after each of MLflow's many small transactions.
-
-    A process that dies leaves the database whole; only a power cut could damage it, and then it is made
-    again from the store.
-    """
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    def relax(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-
-    event.listen(Engine, "connect", relax)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "connect", relax)
-
-
-def _reachable(uri: str) -> None:
-    """Ask a server once, so that a wrong address is not retried for minutes."""
-    if not uri.startswith(("http://", "https://")):
-        return
-    try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10):
-            pass
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"tracking server {uri} does not answer ({error}); results are in the store, "
-            "`sweeps sync` writes them later"
-        ) from error
-
-
-def _experiment(client: "MlflowClient", name: str, uri: str, store: Store) -> str:
+def _experiment(client: "MlflowClient", sweep: str, kind: str, uri: str, store: Store) -> str:
     """The experiment's id; made, or brought back if somebody deleted it."""
+    name = sweep if kind == "trials" else f"{sweep} · {kind}"
     found = client.get_experiment_by_name(name)
     if found is not None:
         if found.lifecycle_stage == "deleted":
@@ -214,7 +193,9 @@ def _experiment(client: "MlflowClient", name: str, uri: str, store: Store) -> st
     location = None  # a server decides
     if uri.startswith("sqlite:") and store.local is not None:
         location = (store.local / "mlartifacts" / hashlib.sha256(name.encode()).hexdigest()[:12]).as_uri()
-    return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
+    note = f"{_NOTES[kind]} A view of the store, which is the record; `sweeps sync` makes it again."
+    tags = {**_KIND, "mlflow.note.content": note}
+    return str(client.create_experiment(name, artifact_location=location, tags=tags))
 
 
 def _known_runs(client: "MlflowClient", experiment: str) -> dict[str, "Run"]:
@@ -282,9 +263,6 @@ def _fill(client: "MlflowClient", known: "Run", run: RunContent, content: str, s
             metrics += [Metric(name, value, run.start_ms or now, step) for step, value in points]
     params = [Param(name, value) for name, value in run.params.items() if name not in known.data.params]
     tags = [RunTag(name, value) for name, value in run.tags.items() if known.data.tags.get(name) != value]
-    for start in range(0, max(len(metrics), 1), 900):
-        first = start == 0
-        client.log_batch(run_id, metrics[start : start + 900], params if first else (), tags if first else ())
     if run.inputs and (known.inputs is None or len(known.inputs.dataset_inputs) < len(run.inputs)):
         _log_inputs(client, run_id, run)
     if run.artifacts:
@@ -294,7 +272,11 @@ def _fill(client: "MlflowClient", known: "Run", run: RunContent, content: str, s
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(source if isinstance(source, bytes) else store.get_bytes(source))
             client.log_artifacts(run_id, folder)
-    client.set_tag(run_id, CONTENT, content)  # last: what was cut off is written again
+    tags.append(RunTag(CONTENT, content))
+    parts = [metrics[start : start + 900] for start in range(0, max(len(metrics), 1), 900)]
+    for part in parts[:-1]:
+        client.log_batch(run_id, part)
+    client.log_batch(run_id, parts[-1], params, tags)  # its tag last: what was cut off is written again
     client.set_terminated(run_id, run.status, run.end_ms)
 
 

@@ -13,7 +13,8 @@ from sweeps.results import load_results
 from sweeps.series import series_and_values
 from sweeps.spec_sections import GROUPS
 from sweeps.store import Store
-from sweeps.tracking import project, tracking_uri
+from sweeps.tracking import project
+from sweeps.tracking_address import tracking_uri
 from sweeps.ui import command, environment, serve
 
 
@@ -180,6 +181,23 @@ def test_split_names_are_kept_where_they_are_needed(made):
     one = next(one for one in series if one["group"] == "in_domain")
     two = [one | {"id": task, "task": task} for task in ("x:dev", "x:test")]
     assert set(metric_names(two).values()) == {"x_dev/mono/map", "x_test/mono/map"}
+
+
+def test_the_means_of_two_groups_never_share_a_name():
+    mean = {"task": "macro", "setting": "beir", "measure": "ndcg_at_10"}
+    both = [mean | {"id": group, "group": group} for group in ("in_domain", "zero_shot")]
+    assert metric_names(both) == {
+        "in_domain": "beir/macro_in_domain/ndcg_at_10",
+        "zero_shot": "beir/macro_zero_shot/ndcg_at_10",
+    }
+    assert metric_names(both[1:]) == {"zero_shot": "beir/macro/ndcg_at_10"}
+
+
+def test_an_arm_stays_one_run_when_the_sweep_gets_another_value(tmp_path):
+    for sizes in ((16,), (16, 32)):
+        plan, store = make_sweep(tmp_path, mono_ratios=(1.0,), batch_sizes=sizes, seeds=(1,), queries=8)
+        done = project(plan, store)
+        assert set(_runs(store, done.experiments[1])) == {arm.alias for arm in plan.arms}
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(made):
