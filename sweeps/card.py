@@ -50,6 +50,8 @@ def model_card(
         lengths={"query": trial.evaluate.max_query_length, "document": trial.evaluate.max_document_length},
         choice=choice,
         rows=rows,
+        overlap=plan.sweep.evaluate.allow_overlap,
+        split=any(":" in row["task"] for row in rows),
         verdict=certificate["verdict"],
         words=WORDS,
         hardware=certificate["hardware"],

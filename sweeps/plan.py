@@ -17,7 +17,7 @@ from hybrid.hardware import cpu_precision
 from sweeps.arms import Arm, name_arms
 from sweeps.digests import Digests
 from sweeps.estimate import seconds_left
-from sweeps.plan_notes import not_here, other_lengths, same_training
+from sweeps.plan_notes import mixed_precision, not_here, other_lengths, same_training
 from sweeps.spec import Group, Sweep
 from sweeps.store import Store
 
@@ -145,7 +145,7 @@ def make_plan(
         digests = _digests(sweep, data_root, recorded=store.get_json(digests_path(sweep)))
         arms = name_arms(points, sweep.reference, _backbone(sweep))
         trials = [trial for arm in arms for trial in _trials(sweep, arm, digests)]
-        if mistakes := same_training(trials):
+        if mistakes := same_training(trials) + mixed_precision(trials):
             raise BadInput(f"{sweep.path}: {mistake}" for mistake in mistakes)
         index = store.index()
         keyed = [trial for trial in trials if trial.train_key]

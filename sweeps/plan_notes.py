@@ -40,3 +40,14 @@ def same_training(trials: "Sequence[Trial]") -> list[str]:
                 f"({dict(other.arm.axes)} and {dict(trial.arm.axes)}); leave one of them out"
             )
     return list(mistakes.values())
+
+
+def mixed_precision(trials: "Sequence[Trial]") -> list[str]:
+    """Arms measured in different precision, whose differences would be partly those of rounding."""
+    first: dict[str, str] = {}
+    for trial in trials:
+        first.setdefault(trial.evaluate.precision, trial.arm.alias)
+    if len(first) < 2:
+        return []
+    arms = ", ".join(f"{arm} in {precision}" for precision, arm in first.items())
+    return [f"evaluate.precision: auto measures {arms}; say fp32 or bf16 for all"]

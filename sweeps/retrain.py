@@ -13,6 +13,7 @@ import pyarrow as pa
 from hybrid.errors import BadInput
 from hybrid.scores import SCHEMA
 from sweeps.plan import Trial
+from sweeps.pools import read_task
 from sweeps.store import Store
 
 if TYPE_CHECKING:
@@ -69,11 +70,15 @@ def measure_again(
     """Load a model and measure it on tasks as the trial was measured, beside what the store has."""
     import torch
 
-    from hybrid.data.tasks import load_task
-    from hybrid.encoder import Encoder
+    from hybrid.encoder import Encoder, hardware_precision
     from hybrid.evaluate import evaluate
 
     on_gpu = trial.train is not None and trial.train.device == "cuda" and torch.cuda.is_available()
+    if trial.evaluate.precision == "bf16" and hardware_precision("cuda" if on_gpu else "cpu") == "fp32":
+        raise BadInput(
+            "it was measured in bf16, which this machine does not compute; check it on another, or leave the "
+            "check out with --no-check"
+        )
     encoder = Encoder.load(
         str(model),
         max_query_length=trial.evaluate.max_query_length,
@@ -86,7 +91,7 @@ def measure_again(
     corpora: Corpora = {}
     try:
         again = {
-            task: evaluate(encoder, load_task(task, data_root), trial.evaluate, corpora=corpora)
+            task: evaluate(encoder, read_task(trial, task, store, data_root), trial.evaluate, corpora=corpora)
             for task in tasks
         }
     finally:
@@ -141,7 +146,13 @@ def train_again(
     with tempfile.TemporaryDirectory(dir=config_file.parent, prefix=".retrain-") as folder:
         start = time.perf_counter()
         try:
-            train_in_folder(config, provenance, Path(folder) / "run", data_root)
+            train_in_folder(
+                config,
+                provenance,
+                Path(folder) / "run",
+                data_root,
+                trust_remote_code=trial.trust_remote_code,
+            )
         finally:
             torch.set_num_threads(threads)
         seconds = time.perf_counter() - start

@@ -362,3 +362,16 @@ def test_two_arms_of_one_training_are_refused(root: Path, backbone: Path, tmp_pa
     spec.write_text(text.replace("batch_size: [4, 8]", "batch_size: [4], examples: [40, 41]"))
     with pytest.raises(BadInput, match="are one training of 10 steps"):
         make_plan(read_spec(str(spec), [], root), Store(tmp_path / "store"), root)
+
+
+def test_arms_measured_in_different_precision_are_refused(
+    root: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU auto is bf16; the arms that stay on a processor without it would be measured in float32."""
+    monkeypatch.setattr("sweeps.plan.cpu_precision", lambda: "fp32")
+    rules = "resources: [{when: {batch_size: 4}, gpu: 1}, {cpu: 1}]\n"
+    spec = tmp_path / "small.yaml"
+    spec.write_text(SMALL.replace("BACKBONE", str(backbone)) + rules)
+    sweep = read_spec(str(spec), ["evaluate.precision=auto"], root)
+    with pytest.raises(BadInput, match="say fp32 or bf16 for all"):
+        make_plan(sweep, Store(tmp_path / "store"), root)
