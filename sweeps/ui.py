@@ -6,7 +6,7 @@ import sys
 
 from hybrid.errors import BadInput
 from sweeps.store import Store
-from sweeps.tracking import tracking_uri
+from sweeps.tracking_address import tracking_uri
 
 
 def serve(store: Store, uri: str | None = None, *, port: int = 5000) -> int:
