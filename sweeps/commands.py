@@ -111,7 +111,22 @@ def report(arguments: argparse.Namespace) -> Answer:
     folder = _folder(arguments, store, plan.sweep, "report")
     index = write_report(plan, store, folder)
     print(f"report written: {index}")
+    if arguments.out is None:
+        _attach_report(plan, store)
     return DONE, {"index": str(index), "report": str(index.parent / "report.json")}
+
+
+def _attach_report(plan: "Plan", store: "Store") -> None:
+    """Put the report among what MLflow shows, where anything is tracked; the report stands without it."""
+    from sweeps.tracking import project_report
+
+    try:
+        attached = project_report(plan, store)
+    except BadInput as error:
+        print(f"not attached to MLflow: {error}")
+        return
+    if attached is not None:
+        print(f"attached to MLflow: {attached.uri}")
 
 
 def export(arguments: argparse.Namespace) -> Answer:
@@ -151,7 +166,7 @@ def sync(arguments: argparse.Namespace) -> Answer:
 
 def ui(arguments: argparse.Namespace) -> Answer:
     from sweeps.store import Store
-    from sweeps.tracking import tracking_uri
+    from sweeps.tracking_address import tracking_uri
     from sweeps.ui import serve
 
     store, uri = Store(arguments.store), _sweep(arguments).tracking.uri

@@ -84,7 +84,7 @@ def arm_metrics(
     *,
     is_reference: bool = False,
 ) -> dict[str, float]:
-    """Metric → value of one arm over its seeds: `n`; means; differences to the reference with bounds
+    """Metric → value of one arm over its seeds: means, `zero_shot/mean` first; `n`; differences to the reference with bounds
     (`…/delta_<measure>`, and with two or more seeds its 95% interval `…/ci_lo`, `…/ci_hi`; 0 for the
     reference itself); of each mean `…/sd` and its 95% t interval."""
     names = metric_names(series)
@@ -92,9 +92,8 @@ def arm_metrics(
     deltas = {one["series"]: one for one in differences if one["arm"] == arm}
     reported = [one for one in _by_weight(series) if not one["group"].startswith("select_")]
     chosen = [one for one in reported if one["id"] in own and (one["headline"] or one["setting"] == "mean")]
-    metrics = {"n": float(max((len(own[one["id"]]["seeds"]) for one in chosen), default=0))}
-    for one in chosen:
-        metrics[names[one["id"]]] = own[one["id"]]["mean"]
+    metrics = {names[one["id"]]: own[one["id"]]["mean"] for one in chosen}  # MLflow compares by the first
+    metrics["n"] = float(max((len(own[one["id"]]["seeds"]) for one in chosen), default=0))
     for one in chosen:
         delta = _NOTHING if is_reference else deltas.get(one["id"])
         if delta and one["primary"] and not (one["task"] != "macro" and _macro(one) in own):
@@ -121,7 +120,7 @@ def _half_width(values: Sequence[float]) -> float:
 def _by_weight(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Means of groups, primary measures with means of sets first, headline ones, selection, the rest."""
 
-    def weight(one: Mapping[str, Any]) -> tuple[bool, int, bool]:
+    def weight(one: Mapping[str, Any]) -> tuple[bool, int, bool, bool]:
         select = one["group"].startswith("select_")
         if one["setting"] == "mean":
             rank = 0
@@ -129,7 +128,8 @@ def _by_weight(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             rank = 1
         else:
             rank = 2 if one["headline"] else 4
-        return (select and rank == 4, 3 if select and rank else rank, one["task"] != "macro")
+        first = one["group"] == "zero_shot" and one["setting"] == "mean"
+        return (select and rank == 4, 3 if select and rank else rank, not first, one["task"] != "macro")
 
     return sorted(series, key=weight)
 

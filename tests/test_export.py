@@ -15,7 +15,7 @@ from sweeps.plan import make_plan, prepare_sweep
 from sweeps.retrain import train_again
 from sweeps.spec import read_spec
 from sweeps.store import Store
-from sweeps.tracking import tracking_uri
+from sweeps.tracking_address import tracking_uri
 from sweeps.trial import run_trial
 
 
