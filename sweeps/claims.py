@@ -126,7 +126,11 @@ def _measured(verdict: Verdict, paired: Paired) -> Claim:
         return Claim(refused, paired)
 
     few = e.fewest_clusters
-    if few < (2 if verdict.task.startswith(MACRO) else FEWEST_CLUSTERS):
+    if verdict.task.startswith(MACRO) and few > 1:  # a small set counts in a mean that has queries enough
+        enough, few = e.clusters >= FEWEST_CLUSTERS, min(few, e.clusters)
+    else:
+        enough = few >= FEWEST_CLUSTERS
+    if not enough:
         return refuse("handful_of_queries", f"{few} independent queries: too few for an interval")
     if few < FEW_CLUSTERS:
         verdict = replace(
@@ -200,6 +204,8 @@ def _macro(blocks: Sequence[Block], claims: Sequence[Claim], blank: Verdict) -> 
     if bad := [claim.verdict for claim in claims if claim.paired is None]:
         flags = dict.fromkeys(flag for v in bad for flag in v.flags)
         notes = tuple(f"{v.task}: {note}" for v in bad for note in v.notes)
+        if len(bad) == len(blocks) and len({v.notes for v in bad}) == 1:  # the same of every set
+            notes = bad[0].notes
         return Claim(replace(blank, verdict=REFUSED, flags=tuple(flags), notes=notes))
     try:
         return _measured(blank, macro(blocks, [claim.paired for claim in claims if claim.paired]))

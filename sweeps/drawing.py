@@ -11,6 +11,8 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 TEXT, _GRID, _PAPER = "#1c1c1c", "#dddddd", "#ffffff"
@@ -85,11 +87,10 @@ def finish(panel: Panel) -> Drawn:
     panel.figure.draw_without_rendering()
     panel.figure.set_layout_engine("none")  # it is laid out
     svg, pdf = io.StringIO(), io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": panel.name}):
-        panel.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    panel.figure.savefig(
-        pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
-    )
+    with mpl.rc_context({"svg.hashsalt": panel.name}):  # straight to the backends: savefig draws twice
+        FigureCanvasSVG(panel.figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    undated = {"CreationDate": None, "Creator": None, "Producer": None}
+    FigureCanvasPdf(panel.figure).print_pdf(pdf, metadata=undated)
     drawn = svg.getvalue()
     return Drawn(
         panel.name, panel.title, panel.caption, _inline(panel, drawn), drawn.encode(), pdf.getvalue()

@@ -97,6 +97,10 @@ def _sentence(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
             f"No verdict: {most} {'seed is' if most == 1 else 'seeds are'} too few to know how a difference "
             f"moves from seed to seed; at least {FEWEST_SEEDS} are needed."
         )
+    if all(row["verdict"] == REFUSED for row in rows):
+        reasons = list(dict.fromkeys(note for row in rows for note in row["notes"]))
+        more = f"; and {len(reasons) - 3} reasons more" if len(reasons) > 3 else ""
+        return f"No verdict: {'; '.join(reasons[:3])}{more}."
     parts = []
     for verdict, word in WORDS.items():
         arms = [row["arm"] for row in rows if row["verdict"] == verdict]
