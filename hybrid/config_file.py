@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,9 @@ from pydantic import ValidationError
 
 from hybrid.config import TrainConfig
 from hybrid.errors import BadInput
+from hybrid.yaml12 import Yaml12Loader
 
 _SECTIONS = ("train", "provenance")
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, in which `5e-5` is a number and `no`, the language, is text, as in YAML 1.2."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|false)$"), list("tf"))
 
 
 def read_config(path: Path) -> tuple[TrainConfig, dict[str, Any]]:
@@ -40,8 +25,8 @@ def read_config(path: Path) -> tuple[TrainConfig, dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        value = yaml.load(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=Yaml12Loader)
+        value = yaml.load(text, Loader=Yaml12Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or error

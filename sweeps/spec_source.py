@@ -1,7 +1,6 @@
 """YAML with line numbers: plain values, and where each was written.
 
-Scalars are read as YAML 1.2 does, unlike PyYAML's own loader: `5e-5` is a number, and `no` (Norwegian), `on`
-and `yes` are text. A key written twice is a mistake, not the last one winning.
+A key written twice is a mistake, not the last one winning.
 """
 
 import re
@@ -12,30 +11,12 @@ from typing import Any
 import yaml
 
 from hybrid.errors import BadInput
+from hybrid.yaml12 import Yaml12Loader
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list positions from the top."""
 
 _MOST_VALUES = 200_000  # aliases of aliases could otherwise grow without end
-
-
-class _Scalars(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalar forms of YAML 1.2's core schema."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
-
-
-def _resolve(tag: str, pattern: str, first: str) -> None:
-    _Scalars.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
-
-
-_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
-_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
-_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
-_resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
-_resolve("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+.")
-_resolve("merge", r"^<<$", "<")
-_Scalars.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
 
 
 @dataclass
@@ -72,7 +53,7 @@ def dotted(path: Path) -> str:
 def read_source(text: str, file: str) -> Source:
     """Parse one YAML document. Raises BadInput where it is no YAML or no mapping."""
     try:
-        node = yaml.compose(text, Loader=_Scalars)
+        node = yaml.compose(text, Loader=Yaml12Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -161,7 +142,7 @@ def apply_overrides(source: Source, overrides: Sequence[str]) -> None:
             )
             continue
         try:
-            node = yaml.compose(text, Loader=_Scalars)
+            node = yaml.compose(text, Loader=Yaml12Loader)
         except yaml.YAMLError:
             source.mistakes.append(f"--set {override}: the value is not YAML; quote it for the shell")
             continue

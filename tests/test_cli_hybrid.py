@@ -263,3 +263,10 @@ def test_a_place_below_a_file_is_refused_before_any_work(place, capfd):
     )
     assert code == 2
     assert "give a place that can be written" in capfd.readouterr().err
+
+
+def test_a_field_written_twice_is_refused(place, capfd):
+    text = (place / "config.yaml").read_text()
+    (place / "config.yaml").write_text(text.replace("  steps: 5\n", "  steps: 5\n  steps: 6\n"))
+    assert train(place) == 2
+    assert "steps is written twice" in capfd.readouterr().err
