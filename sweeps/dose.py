@@ -6,7 +6,7 @@ The axis is usually mono_ratio (share of monolingual batches), its reference 1.0
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -199,8 +199,18 @@ def exchange_rate(
     if cost.sign * loss.mean + loss.half_width(level) >= 0:
         return Exchange(None, None, None, "the loss cannot be told from zero")
 
+    gains = combine([won.part, lost.part], [gain.sign, 0.0])  # the two on the same clusters
+    costs = combine([won.part, lost.part], [0.0, cost.sign])
+
     def excess(rate: float) -> float:
-        both = estimate(combine([won.part, lost.part], [gain.sign, rate * cost.sign]))
+        both = estimate(
+            replace(
+                gains,
+                per_seed=gains.per_seed + rate * costs.per_seed,
+                contributions=gains.contributions + rate * costs.contributions,
+                weights=gains.weights + abs(rate) * costs.weights,
+            )
+        )
         return abs(both.mean) - both.half_width(level)
 
     rate = -gain.sign * estimate(won.part).mean / (cost.sign * loss.mean)
@@ -232,7 +242,7 @@ def _boundary(excess: Callable[[float], float], start: float, step: float) -> fl
         if size > 1e6:
             return None
     low, high = inside, inside + step * size
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if excess(middle) <= 0 else (low, middle)
     return high

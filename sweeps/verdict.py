@@ -102,7 +102,7 @@ def print_verdicts(comparison: Comparison, console: Console) -> None:
     """One line per comparison, primary family first, and what lies behind refusals and open ones."""
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width of its own
-    table = Table(title="Difference to the reference, in points (×100); ranks for rank distance")
+    table = Table(title="Difference to the reference, in points (fractions ×100); ranks for rank distance")
     for name in ("arm", "task", "measure", "difference", "lower", "upper", "seeds", "queries", "verdict"):
         table.add_column(name, justify="left" if name in ("arm", "task", "measure", "verdict") else "right")
     primary = True
@@ -138,4 +138,7 @@ def _read(path: Path) -> pa.Table:
 def _points(v: Verdict, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:+.1f}" if v.measure in LOWER_IS_BETTER else f"{100 * value:+.2f}"
+    if v.measure in LOWER_IS_BETTER:
+        return f"{value:+.1f}"
+    as_it_is = max(abs(v.arm_mean or 0.0), abs(v.reference_mean or 0.0)) > 1  # already points
+    return f"{value if as_it_is else 100 * value:+.2f}"

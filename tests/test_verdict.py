@@ -122,3 +122,68 @@ def test_a_spec_gives_references_margin_and_family(tmp_path: Path) -> None:
     pq.write_table(score_table({"x": 0.0, "y": 0.0}), other)
     with pytest.raises(BadInput, match="no arm of the scores"):
         judge_file(other, sweep=sweep)
+
+
+def found(path: Path, **options: object) -> dict[str, tuple[str, float | None, float | None]]:
+    comparison = judge_file(path, reference="mono", **{"margin": 0.02, **options})  # type: ignore[arg-type]
+    return {v.arm: (v.verdict, v.lower, v.upper) for v in comparison.verdicts if v.task == "macro"}
+
+
+def as_category(values: list[str]) -> pa.Array:
+    return pa.array(values).dictionary_encode()
+
+
+@pytest.mark.parametrize(
+    ("column", "odd"),
+    [
+        ("seed", lambda values: [str(seed) for seed in values]),
+        ("seed", lambda values: [f"{seed}.0" for seed in values]),
+        ("seed", lambda values: [f"run {seed}" for seed in values]),
+        ("seed", lambda values: [float(seed) for seed in values]),
+        ("arm", as_category),
+        ("cluster_id", lambda values: [None] * len(values)),
+        ("cluster_id", lambda values: [None if name.endswith("1") else name for name in values]),
+        ("extra", lambda values: values),
+    ],
+)
+def test_odd_forms_of_one_table_give_one_answer(scores: Path, tmp_path: Path, column: str, odd) -> None:
+    table, path = pq.read_table(scores), tmp_path / "odd.parquet"
+    if column == "extra":
+        table = table.append_column("comment", pa.array(["so"] * table.num_rows))
+    else:
+        table = change(table, column, odd(table[column].to_pylist()))
+    pq.write_table(table.take(np.random.default_rng(0).permutation(table.num_rows)), path)
+    plain, here = found(scores), found(path)
+    assert {arm: verdict for arm, (verdict, _, _) in plain.items()} == {
+        "m0.5": "no_degradation",
+        "m0.0": "degradation",
+    }
+    for arm, (verdict, lower, upper) in plain.items():
+        assert here[arm] == (verdict, pytest.approx(lower), pytest.approx(upper))
+
+
+def test_what_had_to_be_taken_as_something_is_said(scores: Path, tmp_path: Path) -> None:
+    table, path = pq.read_table(scores), tmp_path / "odd.parquet"
+    points = change(table.drop_columns("cluster_id"), "value", 100 * table["value"].to_numpy())
+    pq.write_table(points, path)
+    comparison = judge_file(path, reference="mono", margin=2.0)
+    assert any("no row has a cluster_id" in note for note in comparison.notes)
+    assert any("no fractions" in note for note in comparison.notes)
+    assert found(path, margin=2.0)["m0.0"][0] == "degradation"
+    console = Console(record=True, width=160, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    print_verdicts(comparison, console)
+    shown = console.export_text()
+    assert f"{comparison.of('m0.0').difference:+.2f}" in shown
+    assert "no row has a cluster_id" in shown
+
+
+def test_named_seeds_that_are_not_common_are_named(scores: Path, tmp_path: Path) -> None:
+    table, path = pq.read_table(scores), tmp_path / "odd.parquet"
+    names = [
+        f"{'other' if (arm, seed) == ('m0.5', 2) else 'run'}-{seed}"
+        for arm, seed in zip(table["arm"].to_pylist(), table["seed"].to_pylist(), strict=True)
+    ]
+    pq.write_table(change(table, "seed", names), path)
+    v = judge_file(path, reference="mono").of("m0.5", "scifact")
+    assert v.n_seeds == 3
+    assert "seeds other-2, run-2 are not in every arm compared" in "; ".join(v.notes)
