@@ -40,6 +40,7 @@ class Lease:
         self.ended_by: str | None = None
         self._store, self._name = store, sweep_name
         self._token = uuid.uuid4().hex
+        self._since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._released = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -117,7 +118,7 @@ class Lease:
             "boot": _boot(),
             "pid": os.getpid(),
             "process_started": process_started(os.getpid()),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "since": self._since,
             "renewed": time.time(),
         }
         self._store.put_json(_path(self._name), lease)
