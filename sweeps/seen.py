@@ -12,10 +12,24 @@ def origins(name: str) -> frozenset[str]:
     return DATASETS[base].provenance if base in DATASETS else frozenset((base,))
 
 
-def seen_by(task: str, backbones: Iterable[str]) -> list[str]:
-    """Backbones that are known to have been trained on a task's collection; others may have been, too."""
+def knows_training(backbone: str) -> bool:
+    """Whether anything is known of what a backbone was trained on."""
+    return backbone in BACKBONES and BACKBONES[backbone].seen is not None
+
+
+def maybe_seen_by(task: str, backbones: Iterable[str]) -> list[str]:
+    """Backbones whose training held text of the kind of a task's collection, without naming it."""
     return [
         name
         for name in dict.fromkeys(backbones)
-        if name in BACKBONES and origins(task) & set(BACKBONES[name].seen)
+        if name in BACKBONES and origins(task) & set(BACKBONES[name].may_have_seen)
+    ]
+
+
+def seen_by(task: str, backbones: Iterable[str]) -> list[str]:
+    """Backbones that are known to have been trained on a task's collection."""
+    return [
+        name
+        for name in dict.fromkeys(backbones)
+        if name in BACKBONES and origins(task) & set(BACKBONES[name].seen or ())
     ]

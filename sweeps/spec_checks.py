@@ -13,7 +13,7 @@ from hybrid.data.levels import queries_of
 from hybrid.data.locate import Role, check_names, locate
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER
-from sweeps.seen import origins, seen_by
+from sweeps.seen import knows_training, maybe_seen_by, origins, seen_by
 from sweeps.spec_axes import default
 from sweeps.spec_fields import did_you_mean
 from sweeps.spec_source import Path, Source
@@ -55,6 +55,12 @@ def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bo
                     f"{task} is zero-shot with respect to fine-tuning alone: {name} was itself trained on "
                     "that collection"
                 )
+            elif maybe_seen_by(task, [name]):
+                notes.append(f"{task} may not be new to {name}: it was trained on text of that kind")
+        if texts(source.value, REPORTING[1]) and not knows_training(name):
+            notes.append(
+                f"what {name} was trained on before is not known: no set can be said to be new to it"
+            )
     return list(dict.fromkeys(notes))
 
 
