@@ -1,209 +1,233 @@
 """How fast training is, against sentence-transformers' own trainer measured in the same run.
 
-    python benchmarks/training.py --data-root DIR [--steps 6] [--rounds 2] [--threads 2] [--out FILE.json]
+    python benchmarks/training.py speed   --data-root DIR    seconds a step of both, and where ours go
+    python benchmarks/training.py quality --data-root DIR    in-domain mAP of both after the same training
+    python benchmarks/training.py scaling --data-root DIR    seconds a step by batch size, plain and gradient-cached
+    python benchmarks/training.py memory                     batch 4,096 through the gradient cache
 
-Model: all-MiniLM-L6-v2. Pairs: XQuAD-R in all languages, half of the batches cross-lingual. Both sides get
-the same pairs in the same batches, the same lengths (128 tokens), threads, learning rate and loss (InfoNCE
-over the batch, temperature 0.05); each brings its own tokenising, padding, optimiser and loop. Their turns
-alternate, the first step of every turn is left out, and medians over steps are compared. CPU seconds are
-given beside wall seconds, because they suffer less from what else the machine does.
+Each writes benchmarks/results/training-<what>.json. Model: all-MiniLM-L6-v2. Pairs: XQuAD-R in all languages,
+half of the batches cross-lingual. Both sides get the same pairs in the same batches, the same lengths (128
+tokens), threads, learning rate and loss (InfoNCE over the batch, temperature 0.05); each brings its own
+tokenising, padding, optimiser and loop. Their turns alternate, the first step of every turn is left out, and
+medians over steps are compared; CPU seconds suffer less than wall seconds from what else the machine does.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from training_sides import LENGTH, Moment, ours, theirs
 
-from hybrid.batching import Mixture
-from hybrid.config import TrainConfig
+from hybrid.config import EvalConfig, TrainConfig
 from hybrid.data.pairs import load_pairs
-from hybrid.data.records import ParallelPairs
+from hybrid.data.records import ParallelPairs, Precision
+from hybrid.data.tasks import load_task
 from hybrid.encoder import Encoder, hardware_precision
-from hybrid.optimizer import Optimizer
-from hybrid.pair_pool import Pool
-from hybrid.train import Progress, train
+from hybrid.evaluate import evaluate
+from hybrid.score_table import macro
+from hybrid.train import train
 
-LENGTH = 128  # tokens of questions and of passages
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("what", choices=["speed", "quality", "scaling", "memory", "memory-of-one"])
     parser.add_argument("--data-root", type=Path, default=os.environ.get("HYBRID_DATA_ROOT"))
-    parser.add_argument("--steps", type=int, default=6, help="timed steps of a turn")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of each side")
+    parser.add_argument("--steps", type=int, default=6, help="timed steps of a turn; quality: of a training")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each side; quality: seeds")
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="one alone; by default all there are")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    if args.data_root is None:
+    if args.data_root is None and not args.what.startswith("memory"):
         parser.error("give --data-root or HYBRID_DATA_ROOT, the folder that holds xquad-r")
     torch.set_num_threads(args.threads)
-    pairs = load_pairs("xquad-r", Path(args.data_root))
-    precisions = ["fp32"] + (["bf16"] if hardware_precision() == "bf16" else [])
-    precisions = [name for name in precisions if args.precision in (None, name)]
-    found: dict[str, Any] = {
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": args.threads,
-                    "load_before": os.getloadavg()[0], "torch": torch.__version__},
-        "gflops_of_a_matrix_product": {name: matrix_rate(name) for name in precisions},
-    }  # fmt: skip
-    for precision in precisions:
-        config = TrainConfig(
-            backbone="minilm-l6", data=("xquad-r",), mono_ratio=0.5, batch_size=args.batch_size,
-            steps=args.steps + 1, seed=1, max_query_length=LENGTH, max_passage_length=LENGTH,
-            precision=precision, threads=args.threads,
-        )  # fmt: skip
-        found[precision] = compare(config, pairs, args.rounds)
-        print(json.dumps({precision: found[precision]}, indent=1), flush=True)
-    if "fp32" in found:
-        slowest = found["fp32"]["sentence_transformers"]["seconds"]
-        for precision in precisions:
-            found[precision]["times_faster_than_their_fp32"] = slowest / found[precision]["ours"]["seconds"]
+    if args.what == "memory-of-one":
+        print(json.dumps(memory_of_one(args.batch_size, args.threads)))
+        return
+    there: list[Precision] = ["fp32", "bf16"] if hardware_precision() == "bf16" else ["fp32"]
+    precisions = [name for name in there if args.precision in (None, name)]
+    found = {"machine": machine(args.threads), "command": " ".join(["python", *sys.argv])}
+    measure = {"speed": speed, "quality": quality, "scaling": scaling, "memory": memory}[args.what]
+    found |= measure(args, precisions)
     found["machine"]["load_after"] = os.getloadavg()[0]
     print(json.dumps(found, indent=1))
-    if args.out:
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
+    out = args.out or RESULTS / f"training-{args.what}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def compare(config: TrainConfig, pairs: ParallelPairs, rounds: int) -> dict[str, Any]:
-    """Median wall and CPU seconds of a step of each side, their ratio, and where our time goes."""
-    sides: dict[str, list[tuple[float, float, float]]] = {"sentence_transformers": [], "ours": []}
-    shares: dict[str, float] = {}
-    for _ in range(rounds):
-        sides["sentence_transformers"] += theirs(config, pairs)
-        steps, shares = ours(config, pairs)
-        sides["ours"] += steps
-    medians = {
-        name: {
-            "seconds": statistics.median(s[0] for s in steps),
-            "cpu_seconds": statistics.median(s[1] for s in steps),
-            "fastest_seconds": min(s[0] for s in steps),
-            "mean_loss": statistics.mean(s[2] for s in steps),
-        }
-        for name, steps in sides.items()
-    }
+def machine(threads: int) -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parent,
+    )  # fmt: skip
     return {
-        **medians,
-        "times_faster": medians["sentence_transformers"]["seconds"] / medians["ours"]["seconds"],
-        "times_less_cpu": medians["sentence_transformers"]["cpu_seconds"] / medians["ours"]["cpu_seconds"],
-        "share_of_our_time": shares,
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "bf16": hardware_precision() == "bf16",
+        "torch": torch.__version__,
+        "commit": commit.stdout.strip(),
+        "load_before": os.getloadavg()[0],
     }
 
 
-def ours(
-    config: TrainConfig, pairs: ParallelPairs
-) -> tuple[list[tuple[float, float, float]], dict[str, float]]:
-    """(wall seconds, CPU seconds, loss) per step but the first; share of the time by part."""
-    encoder = Encoder.load(config.backbone)
-    times: list[tuple[float, float, float]] = [(time.perf_counter(), time.process_time(), 0.0)]
-    spent: dict[str, float] = {}
-
-    def tell(progress: Progress) -> None:
-        times.append((time.perf_counter(), time.process_time(), progress.loss))
-
-    with (
-        timed(Encoder, "tokenize", spent),
-        timed(Encoder, "collate", spent),
-        timed(Encoder, "forward", spent),
-        timed(torch.Tensor, "backward", spent),
-        timed(Optimizer, "step", spent),
-    ):
-        train(config, [pairs], encoder, on_progress=tell)
-    whole = times[-1][0] - times[0][0]
-    shares = {name: seconds / whole for name, seconds in spent.items()}
-    shares["else"] = 1 - sum(shares.values())
-    return differences(times), shares
+def config_of(args: argparse.Namespace, precision: Precision, **changes: Any) -> TrainConfig:
+    fields = {
+        "backbone": "minilm-l6", "data": ("xquad-r",), "mono_ratio": 0.5, "batch_size": args.batch_size,
+        "steps": args.steps + 1, "seed": 1, "max_query_length": LENGTH, "max_passage_length": LENGTH,
+        "precision": precision, "threads": args.threads,
+    }  # fmt: skip
+    return TrainConfig(**(fields | changes))
 
 
-@contextmanager
-def timed(owner: Any, name: str, spent: dict[str, float]) -> Iterator[None]:
-    """Counts the seconds of calls of a method."""
-    method = getattr(owner, name)
-    label = "optimiser" if owner is Optimizer else name
+def speed(args: argparse.Namespace, precisions: list[Precision]) -> dict[str, Any]:
+    """Median wall and CPU seconds of a step of each side, their ratio, and where our time goes."""
+    pairs = load_pairs("xquad-r", args.data_root)
+    found: dict[str, Any] = {
+        "batch_size": args.batch_size,
+        "gflops_of_a_matrix_product": {name: matrix_rate(name) for name in precisions},
+    }
+    for precision in precisions:
+        config = config_of(args, precision)
+        sides: dict[str, list[Moment]] = {"sentence_transformers": [], "ours": []}
+        for _ in range(args.rounds):
+            sides["sentence_transformers"] += theirs(config, pairs).steps
+            side = ours(config, pairs)
+            sides["ours"] += side.steps
+        medians = {name: summary(steps) for name, steps in sides.items()}
+        a, b = medians["sentence_transformers"], medians["ours"]
+        found[precision] = {
+            **medians,
+            "times_faster": a["seconds"] / b["seconds"],
+            "times_less_cpu": a["cpu_seconds"] / b["cpu_seconds"],
+            "share_of_our_time": side.shares,
+        }
+        print(json.dumps({precision: found[precision]}, indent=1), file=sys.stderr, flush=True)
+    if set(precisions) == {"fp32", "bf16"}:
+        slow, fast = found["fp32"]["sentence_transformers"], found["bf16"]["ours"]
+        found["our_bf16_against_their_fp32"] = {
+            "times_faster": slow["seconds"] / fast["seconds"],
+            "times_less_cpu": slow["cpu_seconds"] / fast["cpu_seconds"],
+        }
+    return found
 
-    def call(*arguments: Any, **named: Any) -> Any:
-        start = time.perf_counter()
-        try:
-            return method(*arguments, **named)
-        finally:
-            spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
 
-    setattr(owner, name, call)
-    try:
-        yield
-    finally:
-        setattr(owner, name, method)
+def summary(steps: list[Moment]) -> dict[str, float]:
+    return {
+        "seconds": statistics.median(s[0] for s in steps),
+        "fastest_seconds": min(s[0] for s in steps),
+        "cpu_seconds": statistics.median(s[1] for s in steps),
+        "mean_loss": statistics.mean(s[2] for s in steps),
+        "steps": len(steps),
+    }
 
 
-def theirs(config: TrainConfig, pairs: ParallelPairs) -> list[tuple[float, float, float]]:
-    """The same of SentenceTransformerTrainer with MultipleNegativesRankingLoss."""
-    from datasets import Dataset
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from torch.utils.data import BatchSampler, SequentialSampler
-    from transformers import TrainerCallback
+def quality(args: argparse.Namespace, precisions: list[Precision]) -> dict[str, Any]:
+    """In-domain mAP on articles held out, of both sides after the same training, seed by seed."""
+    pairs = load_pairs("xquad-r:train", args.data_root)
+    task = load_task("xquad-r:test", args.data_root)
+    rows: list[dict[str, Any]] = []
 
-    mixture = Mixture(config, Pool([pairs]))
-    rows: dict[str, list[str]] = {"anchor": [], "positive": []}
-    for step in range(config.steps):
-        batch = mixture.batch(step)
-        for row, asked, told in zip(
-            batch.pairs.tolist(), batch.query_languages, batch.passage_languages, strict=True
-        ):
-            rows["anchor"].append(mixture.pool.question(row, asked))
-            rows["positive"].append(mixture.pool.passage(row, told))
-    model = Encoder.load(config.backbone).model
-    model.max_seq_length = LENGTH
-    losses: list[float] = []
-    times: list[tuple[float, float, float]] = []
+    def measured(encoder: Encoder) -> dict[str, float]:
+        lengths = EvalConfig(max_query_length=LENGTH, max_document_length=LENGTH, precision=precisions[-1])
+        means = macro(evaluate(encoder, task, lengths))
+        return {setting: means[task.name, setting, "map"] for setting in ("mono", "cross", "multi")}
 
-    class Loss(MultipleNegativesRankingLoss):  # type: ignore[misc]
-        def forward(self, *arguments: Any, **named: Any) -> torch.Tensor:
-            loss: torch.Tensor = super().forward(*arguments, **named)
-            losses.append(float(loss.detach()))
-            return loss
+    untouched = measured(Encoder.load("minilm-l6"))
+    for precision in precisions:
+        for seed in range(args.first_seed, args.first_seed + args.rounds):
+            config = config_of(args, precision, data=("xquad-r:train",), seed=seed, steps=args.steps)
+            for name, side in (("sentence_transformers", theirs), ("ours", ours)):
+                result = side(config, pairs)
+                rows.append({"side": name, "precision": precision, "seed": seed, **measured(result.encoder)})
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    return {"task": task.name, "steps": args.steps, "untouched": untouched, "rows": rows}
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            times.append((time.perf_counter(), time.process_time(), 0.0))
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append((time.perf_counter(), time.process_time(), losses[-1]))
+def scaling(args: argparse.Namespace, precisions: list[Precision]) -> dict[str, Any]:
+    """Seconds a step by batch size: plain, and through the gradient cache with chunks of 32 texts."""
+    pairs = load_pairs("xquad-r", args.data_root)
+    rows = []
+    for precision in precisions:
+        for size, chunk in ((16, None), (32, None), (64, None), (128, None), (64, 32), (128, 32), (192, 32)):
+            config = config_of(args, precision, batch_size=size, chunk_size=chunk)
+            steps = summary(ours(config, pairs).steps)
+            rows.append({"precision": precision, "batch_size": size, "chunk_size": chunk, **steps,
+                         "cpu_seconds_a_pair": steps["cpu_seconds"] / size})  # fmt: skip
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
 
-    def in_order(dataset: Dataset, batch_size: int, drop_last: bool, **_: Any) -> BatchSampler:
-        return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
+    def cpu(precision: str, size: int, chunk: int | None) -> float:
+        wanted = (precision, size, chunk)
+        return next(
+            r["cpu_seconds"] for r in rows if (r["precision"], r["batch_size"], r["chunk_size"]) == wanted
+        )
 
+    over = {f"{p} {size}": cpu(p, size, 32) / cpu(p, size, None) for p in precisions for size in (64, 128)}
+    return {"rows": rows, "cached_over_plain": over}
+
+
+def memory(args: argparse.Namespace, precisions: list[Precision]) -> dict[str, Any]:  # noqa: ARG001
+    """Peak memory of training in a process of its own: batch 64 plain, batch 4,096 through the cache."""
+    rows = {}
+    for size in (64, 4096):
+        command = [sys.executable, __file__, "memory-of-one", "--batch-size", str(size), "--threads", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows[str(size)] = json.loads(done.stdout.splitlines()[-1])
+    more = rows["4096"]["peak_mb"] - rows["64"]["peak_mb"]
+    return {"rows": rows, "more_than_batch_64_mb": more, "embeddings_mb": rows["4096"]["embeddings_mb"]}
+
+
+def memory_of_one(size: int, threads: int) -> dict[str, Any]:
+    """Two layers of all-MiniLM-L6-v2, texts of about ten tokens; the peak is the process's own."""
+    count = 4096
+    pairs = ParallelPairs(
+        name="made", pair_ids=[str(i) for i in range(count)], clusters=[str(i) for i in range(count)],
+        questions={"en": [f"what is the number {i} called?" for i in range(count)]},
+        passages={"en": [f"it is called the number {i}." for i in range(count)]}, digest="made",
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=folder, max_steps=config.steps, per_device_train_batch_size=config.batch_size,
-            learning_rate=config.learning_rate, warmup_steps=config.warmup, weight_decay=config.weight_decay,
-            bf16=config.precision == "bf16", use_cpu=True, report_to="none", save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False, batch_sampler=in_order,
+        whole = Encoder.load("minilm-l6")
+        layers: Any = whole.model[0]
+        del layers.model.encoder.layer[2:]
+        layers.model.config.num_hidden_layers = 2
+        whole.save(folder)
+        del whole, layers
+        encoder = Encoder.load(folder)
+        config = TrainConfig(
+            backbone=folder, data=("made",), mono_ratio=1.0, batch_size=size, steps=2, seed=1,
+            chunk_size=None if size == 64 else 64, threads=threads,
         )  # fmt: skip
-        trainer = SentenceTransformerTrainer(
-            model=model, args=arguments, train_dataset=Dataset.from_dict(rows),
-            loss=Loss(model, scale=1 / config.temperature), callbacks=[Clock()],
-        )  # fmt: skip
-        trainer.train()
-    return differences(times)
-
-
-def differences(times: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
-    """Per step but the first: wall seconds, CPU seconds, loss."""
-    between = pairwise(times[1:])
-    return [(b[0] - a[0], b[1] - a[1], b[2]) for a, b in between]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        start = time.perf_counter()
+        train(config, [pairs], encoder)
+        seconds = time.perf_counter() - start
+    return {
+        "batch_size": size,
+        "chunk_size": config.chunk_size,
+        "before_training_mb": before,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "embeddings_mb": 2 * size * encoder.dim * 4 / 2**20,
+        "seconds_for_two_steps": seconds,
+    }
 
 
 def matrix_rate(precision: str) -> float:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-_ROWS = 512
-"""Rows of scores held at once: a batch of 4,096 would otherwise hold 16 million scores several times over."""
+_SCORES = 2**19
+"""Held at once: a batch of 4,096 has 16 million, and the loss would hold them several times over."""
 
 
 def info_nce(
@@ -28,7 +28,7 @@ def info_nce(
     count as a negative, is left out of the denominator. `symmetric` averages with the same loss from each
     of the B passages to the B queries. Returns a scalar in the dtype of the embeddings.
     """
-    if len(queries) > _ROWS:
+    if len(queries) * len(passages) > _SCORES:
         return _in_blocks(queries, passages, temperature, symmetric, conflicts)
     scores = queries @ passages.T / temperature  # (B, C)
     if conflicts is not None:
@@ -44,17 +44,17 @@ def info_nce(
 def _in_blocks(
     queries: Tensor, passages: Tensor, temperature: float, symmetric: bool, conflicts: Tensor | None
 ) -> Tensor:
-    """The same with the scores of _ROWS rows in memory, which are computed again on the way back."""
+    """The same with the scores of some rows in memory, which are computed again on the way back."""
 
     def direction(rows: Tensor, candidates: Tensor, masked: Tensor | None) -> Tensor:
-        total = rows.new_zeros(())
-        for start in range(0, len(rows), _ROWS):
-            block = slice(start, start + _ROWS)
-            hidden = None if masked is None else masked[block]
+        total, start = rows.new_zeros(()), 0
+        for block in torch.split(rows, max(1, _SCORES // len(candidates))):  # (rows of a block, D)
+            hidden = None if masked is None else masked[start : start + len(block)]
             total = total + checkpoint(
-                _sum_of_block, rows[block], candidates, start, temperature, hidden,
+                _sum_of_block, block, candidates, start, temperature, hidden,
                 use_reentrant=False, preserve_rng_state=False,
             )  # fmt: skip
+            start += len(block)
         return total / len(rows)
 
     loss = direction(queries, passages, conflicts)
@@ -77,32 +77,36 @@ def _sum_of_block(
 
 def cached_backward(
     encoders: Sequence[Callable[[], Tensor]],
+    rows: Sequence[Sequence[int]],
     loss_of: Callable[[Tensor], Tensor],
     devices: Sequence[torch.device] = (),
 ) -> Tensor:
     """Gradients of `loss_of(all embeddings)` with one chunk's activations in memory (GradCache, 2101.06983).
 
-    Each of `encoders` returns one chunk's embeddings (rows, D). First every chunk is encoded without a
-    graph, its random state kept; then the loss gives each embedding's gradient; then every chunk is
-    encoded again from its random state, so that dropout repeats, and that gradient is sent back through
-    it. Adds to the parameters' `.grad` what plain backward would, and returns the detached loss.
-    `devices` are the CUDA devices whose random state counts beside the CPU's.
+    Each of `encoders` returns one chunk's embeddings (n, D), which are the `rows` of all embeddings that
+    stand beside it. First every chunk is encoded without a graph, its random state kept; then the loss gives
+    each embedding's gradient; then every chunk is encoded again from its random state, so that dropout
+    repeats, and that gradient is sent back through it. Adds to the parameters' `.grad` what plain backward
+    would, and returns the detached loss. `devices` are the CUDA devices whose random state counts beside
+    the CPU's.
     """
     states: list[list[Tensor]] = []
-    chunks: list[Tensor] = []
+    places = [torch.tensor(of_chunk) for of_chunk in rows]
+    embeddings = torch.empty(0)
     with torch.no_grad():
-        for encode in encoders:
+        for encode, place in zip(encoders, places, strict=True):
             states.append(random_state(devices))
-            chunks.append(encode())
+            chunk = encode()  # (n, D)
+            if not len(embeddings):
+                embeddings = chunk.new_empty(sum(map(len, rows)), chunk.shape[1])  # (all, D)
+            embeddings[place.to(chunk.device)] = chunk
     after = random_state(devices)
 
-    embeddings = torch.cat(chunks).requires_grad_()  # (rows of all chunks, D)
-    loss = loss_of(embeddings)
-    (gradient,) = torch.autograd.grad(loss, embeddings)
-    parts = torch.split(gradient, [len(chunk) for chunk in chunks])
-    for encode, state, part in zip(encoders, states, parts, strict=True):
+    loss = loss_of(embeddings.requires_grad_())
+    (gradient,) = torch.autograd.grad(loss, embeddings)  # (all, D)
+    for encode, state, place in zip(encoders, states, places, strict=True):
         set_random_state(state, devices)
-        encode().backward(part)  # type: ignore[no-untyped-call]
+        encode().backward(gradient[place.to(gradient.device)])  # type: ignore[no-untyped-call]
     set_random_state(after, devices)
     return loss.detach()
 

@@ -205,7 +205,6 @@ class _Run:
     def backward(self, batch: Batch, token_ids: list[TokenIds], groups: list[list[int]]) -> float:
         """Gradients of one batch into the parameters; the loss. Chunked if `self.chunk` is set."""
         config, size = self.config, len(batch.pairs)
-        place = torch.from_numpy(np.argsort(np.concatenate(groups)))  # (B + C,) text -> row among the pieces
         masked = torch.from_numpy(batch.masked()).to(config.device) if batch.has_conflicts else None  # (B, C)
 
         def encode(piece: list[int]) -> Tensor:
@@ -214,16 +213,17 @@ class _Run:
                 return self.encoder.forward(*inputs)  # (texts, D)
 
         def loss_of(embeddings: Tensor) -> Tensor:
-            ordered = embeddings[place.to(config.device)]  # (B + C, D)
-            queries, passages = ordered[:size], ordered[size:]  # (B, D), (C, D)
+            queries, passages = torch.split(embeddings, [size, len(embeddings) - size])  # (B, D), (C, D)
             return info_nce(
                 queries, passages,
                 temperature=config.temperature, symmetric=config.symmetric, conflicts=masked,
             )  # fmt: skip
 
         if self.chunk is not None:
-            return float(cached_backward([partial(encode, piece) for piece in groups], loss_of, self.devices))
-        loss = loss_of(torch.cat([encode(piece) for piece in groups]))
+            encoders = [partial(encode, piece) for piece in groups]
+            return float(cached_backward(encoders, groups, loss_of, self.devices))
+        place = torch.from_numpy(np.argsort(np.concatenate(groups)))  # (B + C,) text -> row among the pieces
+        loss = loss_of(torch.cat([encode(piece) for piece in groups])[place.to(config.device)])
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
