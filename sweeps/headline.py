@@ -84,9 +84,9 @@ def arm_metrics(
     *,
     is_reference: bool = False,
 ) -> dict[str, float]:
-    """Metric → value of one arm over its seeds: means, `zero_shot/mean` first; `n`; differences to the reference with bounds
-    (`…/delta_<measure>`, and with two or more seeds its 95% interval `…/ci_lo`, `…/ci_hi`; 0 for the
-    reference itself); of each mean `…/sd` and its 95% t interval."""
+    """Metric → value of one arm over its seeds: means, `zero_shot/mean` first; `n`; differences to the
+    reference (`…/delta_<measure>`, and with two or more seeds the 95% interval `…/ci_lo`, `…/ci_hi`; 0 for
+    the reference itself); of each mean `…/sd` and its 95% t interval."""
     names = metric_names(series)
     own = {value["series"]: value for value in values if value["arm"] == arm}
     deltas = {one["series"]: one for one in differences if one["arm"] == arm}
