@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             value, code = {"failed": str(error)}, FAILED
         except OSError as error:
-            mistake = unusable_place(error)
-            if mistake is None:
+            sentence = unusable_place(error)
+            if sentence is None:
                 raise
-            print(mistake, file=sys.stderr)
-            value, code = {"mistakes": [mistake]}, BAD_INPUT
+            print(sentence, file=sys.stderr)
+            value, code = {"mistakes": [sentence]}, BAD_INPUT
         except KeyboardInterrupt:
             print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
             value, code = {"stopped": True}, INTERRUPTED
@@ -166,12 +167,13 @@ def _print_means(means: Sequence[dict[str, Any]]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="hybrid", description="Train or measure one multilingual dense retriever."
+        prog="hybrid", description="Train or measure one multilingual dense retriever.", allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"hybrid-sweeps {version('hybrid-sweeps')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=text, description=text)
+        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         one.set_defaults(command=command)
         one.add_argument("--data-root", type=Path, metavar="DIR", help="folder of data sets")
         one.add_argument("--json", action="store_true", help="print one JSON object and nothing else")

@@ -32,6 +32,8 @@ def read_config(path: Path) -> tuple[TrainConfig, dict[str, Any]]:
         problem = getattr(error, "problem", None) or error
         raise BadInput(f"{path}:{mark.line + 1 if mark else 1}: is no YAML: {problem}.") from None
     lines = _lines(node)
+    if isinstance(value, dict) and "axes" in value:
+        raise BadInput(f"{path}: is a sweep file; run it with: sweeps run {path}")
     if not isinstance(value, dict) or not isinstance(value.get("train"), dict):
         raise BadInput(
             f"{path}:{lines.get(('train',), 1)}: train: is to hold the fields of one training run."

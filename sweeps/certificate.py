@@ -1,4 +1,4 @@
-"""What an exported model can be held to: its verdict with intervals, what it was made of, how to remake it."""
+"""What an exported model can be held to: its verdict with intervals, its making, how to make it again."""
 
 import hashlib
 from collections.abc import Mapping

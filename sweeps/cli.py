@@ -1,12 +1,13 @@
 """The command `sweeps`: each subcommand reads its arguments and calls the room it belongs to.
 
-Exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit of the sweep was reached.
+Exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit of the sweep was reached, 130 stopped.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from hybrid.answer import answer_channel
@@ -34,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
         except OSError as error:
-            mistake = unusable_place(error)
-            if mistake is None:
+            sentence = unusable_place(error)
+            if sentence is None:
                 raise
-            print(mistake, file=sys.stderr)
-            code, value = BAD_INPUT, {"mistakes": [mistake]}
+            print(sentence, file=sys.stderr)
+            code, value = BAD_INPUT, {"mistakes": [sentence]}
         answer(value)
     return code
 
@@ -46,15 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sweeps",
+        allow_abbrev=False,
         description="Ablation sweeps for hybrid-batch multilingual dense retrieval.",
-        epilog="exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit was reached",
+        epilog="exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit was reached, 130 stopped",
     )
+    parser.add_argument("--version", action="version", version=f"hybrid-sweeps {version('hybrid-sweeps')}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(
         name: str, command: Callable[[argparse.Namespace], Answer], help_text: str
     ) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, help=help_text, description=help_text)
+        added = subparsers.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
         added.add_argument("spec", metavar="SPEC", help="a sweep file, or the name of a shipped one")
         added.add_argument(
             "--store", default="store", metavar="DIR_OR_URI", help="where results are kept (./store)"
@@ -140,7 +143,6 @@ def _add_verdict(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

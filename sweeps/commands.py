@@ -110,6 +110,8 @@ def report(arguments: argparse.Namespace) -> Answer:
     plan, store = _planned(arguments)
     folder = _folder(arguments, store, plan.sweep, "report")
     index = write_report(plan, store, folder)
+    if plan.todo:
+        print(f"{len(plan.todo)} of {len(plan.trials)} trials lack results; the report names them")
     print(f"report written: {index}")
     if arguments.out is None:
         _attach_report(plan, store)
@@ -261,6 +263,8 @@ def _sweep(arguments: argparse.Namespace) -> "Sweep":
     from sweeps.spec import read_spec
 
     root: Path | None = arguments.data_root
+    if root is not None and not root.is_dir() and arguments.command is not submit:
+        raise BadInput(f"--data-root {root}: is no folder; give the one that holds the data sets")
     if arguments.command is submit:  # data are looked for on the cluster
         root, later = (root if root is not None and root.is_dir() else None), True
     else:  # only what reads them must have them

@@ -156,7 +156,7 @@ def report_runs(plan: Plan, store: Store) -> Iterable[RunContent]:
 
 
 def _arm_key(trial: Trial) -> str:
-    """Of what the arm trains, seeds apart: its name and axes change when the sweep gets another axis or value."""
+    """Of what the arm trains, seeds apart; its name changes when the sweep gets another axis or value."""
     train = trial.train.model_dump(mode="json", exclude={"seed"}) if trial.train else None
     text = json.dumps([trial.backbone, train], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]

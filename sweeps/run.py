@@ -92,6 +92,7 @@ def run_sweep(
                 if searching or len(plan.todo) > len(plan.failed):
                     if track:
                         say_if_tracking_is_away(sweep.tracking.uri, say)
+                    say(f"{sweep.name}: {len(plan.todo) - len(plan.failed)} trials to run; starting Ray")
                     with ray_cluster(address), _scratch() as folder:
                         overheads = _run(
                             sweep, store, data_root, budget, folder, max_concurrent,

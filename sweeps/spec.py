@@ -105,7 +105,7 @@ class Sweep:
     tracking: Tracking
     search: Optuna | None
     export: Export
-    assume: Assume = Assume()
+    assume: Assume = field(default_factory=Assume)
     trust_remote_code: bool = False  # a backbone may run Python code from its repository
     notes: tuple[str, ...] = ()  # what a reader should know: defaults taken, overlaps allowed
     path: str = ""  # of the sweep file

@@ -14,8 +14,9 @@ from sweeps.store import Store
 def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
     """State of a sweep, JSON-able.
 
-    Keys: sweep, store, trials, done, todo, failed (trial and reason of each), causes (failed trials by
-    reason), run_by (None if nobody runs it), progress (what the run last wrote; None if it never ran), used.
+    Keys: sweep, store, trials, done, todo, to_measure (those of todo that need no training), failed (trial
+    and reason of each), causes (failed trials by reason), run_by (None if nobody runs it), progress (what
+    the run last wrote; None if it never ran), used.
     """
     name = plan.sweep.name
     return {
@@ -24,6 +25,7 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
         "trials": len(plan.trials),
         "done": len(plan.done),
         "todo": len(plan.todo) - len(plan.failed),
+        "to_measure": sum(not plan.lacks_training(t) and t not in plan.failed for t in plan.todo),
         "failed": [
             {"trial": trial.label, "reason": reason_of(plan.failures.get(trial.train_key or ""))}
             for trial in plan.failed
@@ -37,7 +39,11 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """`sweep_status` as lines for a person."""
-    lines = [f"{status['sweep']}: {status['done']} of {status['trials']} trials done, {status['todo']} to do"]
+    measured = f" ({status['to_measure']} of them to be measured alone)" if status["to_measure"] else ""
+    lines = [
+        f"{status['sweep']}: {status['done']} of {status['trials']} trials done, "
+        f"{status['todo']} to do{measured}"
+    ]
     run_by, progress, used = status["run_by"], status["progress"], status["used"]
     if run_by:
         lines.append(f"run by process {run_by['pid']} on {run_by['host']} since {run_by['since']}")

@@ -59,6 +59,8 @@ class Store:
         elif "://" in text:
             try:
                 self.fs, self.root = pafs.FileSystem.from_uri(text)
+            except OSError as error:
+                raise BadInput(f"store {_shown(text)!r} cannot be reached: {error}") from error
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
                 raise BadInput(f"store {_shown(text)!r} is no address pyarrow can open: {error}") from error
             self.uri = text

@@ -4,7 +4,8 @@ The only file that imports mlflow. The store is the record: a projection can be 
 twice gives the same as once, and from nothing gives the same again.
 
 Two experiments: `<sweep>` with a run for each trial, those of earlier forms of the sweep included, and
-`<sweep> · arms` with a run for each of its arms over its seeds. A run is found by its key tag before it is created, so none is ever there twice.
+`<sweep> · arms` with a run for each of its arms over its seeds. A run is found by its key tag before it
+is created, so none is ever there twice.
 """
 
 import contextlib
@@ -150,10 +151,13 @@ def _save_mlflow_model(folder: Path, to: Path) -> None:
     import mlflow.sentence_transformers
     from sentence_transformers import SentenceTransformer
 
+    from hybrid.loading import no_progress_bars
+
     needs = [f"{name}=={version(name)}" for name in ("sentence-transformers", "transformers", "torch")]
-    mlflow.sentence_transformers.save_model(
-        SentenceTransformer(str(folder), device="cpu"), str(to), pip_requirements=needs
-    )
+    with no_progress_bars():
+        mlflow.sentence_transformers.save_model(
+            SentenceTransformer(str(folder), device="cpu"), str(to), pip_requirements=needs
+        )
 
 
 @contextlib.contextmanager

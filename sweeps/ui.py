@@ -1,6 +1,8 @@
 """MLflow's pages for a store, served to this machine alone."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 
@@ -22,11 +24,27 @@ def serve(store: Store, uri: str | None = None, *, port: int = 5000) -> int:
     database = store.local / "mlflow.db" if store.local is not None else None
     if database is not None and uri == f"sqlite:///{database}" and not database.exists():
         raise BadInput(f"store {store}: nothing is tracked there yet; `sweeps sync SPEC` writes it")
+    _refuse_taken(port)
     print(f"MLflow: http://127.0.0.1:{port}  (Ctrl+C ends it)", flush=True)
+    server = subprocess.Popen(command(uri, port), env=environment())
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server too
     try:
-        return subprocess.run(command(uri, port), env=environment(), check=False).returncode
+        return server.wait()
     except KeyboardInterrupt:
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        server.terminate()
+        server.wait()
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise BadInput(f"--port {port}: cannot be used ({error}); give another") from error
 
 
 def command(uri: str, port: int) -> list[str]:

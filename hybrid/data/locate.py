@@ -166,7 +166,7 @@ def _unknown(set_name: str, root: Path | None) -> str:
     near = difflib.get_close_matches(set_name, known_names(root), n=1)
     hint = f": did you mean {near[0]}?" if near else ""
     if root is None:
-        place = "and no data root is given"
+        place = "and no data root is given (--data-root DIR, for folders of your own)"
     elif root.is_dir():
         place = f"and no folder under the data root {root}"
     else:

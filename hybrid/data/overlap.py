@@ -63,7 +63,7 @@ class Overlap:
             (self.same_id, f"of {self.queries} queries by id"),
             (self.same_query, f"of {self.queries} queries by text"),
             (self.same_document, f"of {self.relevant} relevant documents by text"),
-            (self.shared_sequence, f"other texts in part ({SEQUENCE} letters in a row)"),
+            (self.shared_sequence, f"more texts in part, by {SEQUENCE} letters in a row"),
         )
         shared = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing"
         example = f" (for example {', '.join(self.examples)})" if self.examples else ""
