@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_where_it_was(place):
     done.kill()
     done.communicate()
     assert first.startswith("step ")
-    assert int(first.split()[1].split("/")[0]) > 2
+    assert int(first.split()[1].split("/")[0]) > 1  # one from the beginning says step 1
 
 
 def test_another_configuration_in_the_same_folder_is_refused(place, capfd):
