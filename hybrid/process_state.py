@@ -9,12 +9,19 @@ from torch.utils import deterministic
 from hybrid.config import TrainConfig
 from hybrid.loss import random_state, set_random_state
 
+_NO_MEMORY = (
+    "can't allocate memory",  # torch's own allocator
+    "not enough memory",
+    "could not create a primitive",  # oneDNN, which says no more; what else it may mean, one text shows
+    "could not create a memory",
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be had, in any of the ways torch and Python say so."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    return any(words in str(error) for words in _NO_MEMORY)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from hybrid.encoder import Encoder, hardware_precision
 from hybrid.errors import BadInput
 from hybrid.optimizer import learning_rate
 from hybrid.pair_pool import Pool
+from hybrid.stopping import SelectionSet
 from hybrid.train import CURVE, DivergenceError, Progress, train
 
 PRECISIONS = ["fp32", *(["bf16"] if hardware_precision() == "bf16" else [])]
@@ -120,6 +122,30 @@ def test_pieces_change_neither_loss_nor_gradient(backbone, monkeypatch):
         assert torch.linalg.norm(other - gradients[0]) < 1e-5 * torch.linalg.norm(gradients[0])
 
 
+@pytest.mark.parametrize("name", ["embedded-xlmr", "embedded-labse"])
+def test_cached_gradients_of_real_architectures_are_the_plain_ones_dropout_included(name):
+    config = config_of(name)
+    found = []
+    for chunk in (None, 5):
+        encoder = Encoder.load(name)
+        encoder.model.train()
+        run = training._Run(config, Mixture(config, Pool([make_pairs()])), encoder)
+        run.chunk = chunk
+        batch = run.mixture.batch(1)
+        token_ids = run.tokens.of(batch)
+        torch.manual_seed(5)
+        loss = run.backward(batch, token_ids, pieces(token_ids, 10**9, 5))  # the same pieces draw alike
+        found.append((loss, {n: w.grad for n, w in run.optimizer.weights.items() if w.grad is not None}))
+    (plain_loss, plain), (cached_loss, cached) = found
+    assert cached_loss == pytest.approx(plain_loss, rel=1e-6)
+    assert plain.keys() == cached.keys()
+    whole = torch.linalg.norm(torch.cat([gradient.flatten() for gradient in plain.values()]))
+    for weight, gradient in plain.items():
+        assert torch.linalg.norm(cached[weight] - gradient) <= 1e-4 * max(
+            torch.linalg.norm(gradient), 1e-3 * whole
+        ), weight
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_loss_and_gradient_are_those_of_sentence_transformers(backbone, symmetric):
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
@@ -154,17 +180,26 @@ from pathlib import Path
 from made_pairs import make_pairs
 from hybrid.config import TrainConfig
 from hybrid.encoder import Encoder
+from hybrid.stopping import SelectionSet
 from hybrid.train import train
 
 config = TrainConfig.model_validate_json(sys.argv[1])
 def tell(path):
     print("saved", flush=True)
 train(config, [make_pairs()], Encoder.load(config.backbone), checkpoint=Path(sys.argv[2]),
+      selection=SelectionSet(config, make_pairs()) if config.stop_on else None,
       checkpoint_seconds=0.0, on_checkpoint=tell)
 """
 
 
-@pytest.mark.parametrize("changes", [{}, {"precision": PRECISIONS[-1], "chunk_size": 4}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"precision": PRECISIONS[-1], "chunk_size": 4},
+        {"adapter": "lora", "lora_dropout": 0.1, "stop_on": "made", "stop_every": 3, "patience": 9999},
+    ],
+)
 def test_a_killed_process_goes_on_to_the_same_weights(backbone, tmp_path, changes):
     config = config_of(backbone, steps=4000, **changes)
     checkpoint = tmp_path / "checkpoint"
@@ -181,14 +216,16 @@ def test_a_killed_process_goes_on_to_the_same_weights(backbone, tmp_path, change
     process.stdout.close()
 
     # The killed run was of thousands of steps, so that it was surely in the middle; its schedule counts.
+    given = {"selection": SelectionSet(config, make_pairs()) if config.stop_on else None}
     stop = _stop_after(20)
     resumed, through = Encoder.load(backbone), Encoder.load(backbone)
     with pytest.raises(_EnoughError):
         train(
-            config, [make_pairs()], resumed, checkpoint=checkpoint, checkpoint_seconds=1e9, on_progress=stop
-        )
+            config, [make_pairs()], resumed, checkpoint=checkpoint, checkpoint_seconds=1e9, on_progress=stop,
+            **given,
+        )  # fmt: skip
     with pytest.raises(_EnoughError):
-        train(config, [make_pairs()], through, on_progress=stop)
+        train(config, [make_pairs()], through, on_progress=stop, **given)
     assert digest_of(resumed) == digest_of(through)
 
 
@@ -261,6 +298,45 @@ def test_too_little_memory_halves_the_chunk_and_changes_nothing_else(backbone, m
     assert sizes == [sizes[0], sizes[0] // 2, sizes[0] // 4]
     monkeypatch.setattr(Encoder, "forward", forward)
     assert digest_of(trained(config_of(backbone, chunk_size=sizes[-1]))[1]) == digest_of(encoder)
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from made_pairs import make_pairs
+from hybrid import train as training
+from hybrid.config import TrainConfig
+from hybrid.encoder import Encoder
+from test_train import digest_of
+
+training._PIECE_TOKENS["cpu"] = 10**9  # one piece for the whole batch, so that it is memory that cuts it
+config = TrainConfig.model_validate_json(sys.argv[1])
+warm, encoder = Encoder.load(config.backbone), Encoder.load(config.backbone)
+few = config.model_copy(update={"chunk_size": 8, "steps": 1})
+training.train(few, [make_pairs(300, 1)], warm)  # what loading and a first step take is there already
+size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]), resource.RLIM_INFINITY))
+result = training.train(config, [make_pairs(300, 1)], encoder)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print([event["chunk_size"] for event in result.events], result.events[0]["step"], flush=True)
+again, last = Encoder.load(config.backbone), {"chunk_size": result.events[-1]["chunk_size"]}
+training.train(config.model_copy(update=last), [make_pairs(300, 1)], again)
+print(digest_of(again) == digest_of(encoder), flush=True)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc and RLIMIT_AS")
+def test_memory_that_really_runs_out_halves_the_chunk(backbone):
+    config = config_of(backbone, batch_size=256, steps=1, threads=1)
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, config.model_dump_json(), str(150 * 2**20)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    halved, same = done.stdout.splitlines()
+    assert halved.startswith("[512, 256")
+    assert same == "True"
 
 
 def test_memory_too_small_for_one_text_is_the_error_it_is(backbone, monkeypatch):
