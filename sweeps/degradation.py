@@ -167,7 +167,8 @@ def _decide(
         v = _judge(v, e)
         if e.replicated and e.seeds < fewest_seeds and v.verdict != REFUSED:
             reason = f"{e.seeds} seeds are too few for a verdict here; at least {fewest_seeds} are needed"
-            v = replace(v, verdict=REFUSED, flags=(*v.flags, "few_seeds"), notes=(*v.notes, reason))
+            flags, notes = (*v.flags, "few_seeds"), (*v.notes, reason)
+            v = replace(v, verdict=REFUSED, needed=None, flags=flags, notes=notes)
         verdicts.append(v)
     return verdicts
 
