@@ -61,11 +61,11 @@ def bm25(queries: Sequence[str], documents: Iterable[str], top: int, folder: Pat
     best = np.full((len(queries), top), -1, dtype=np.int64)
     best_scores = np.zeros((len(queries), top), dtype=np.float32)
     for number, start in enumerate(range(0, len(lengths), _BLOCK)):
-        found = sparse.load_npz(folder / f"{number}.npz").astype(np.float32)  # (D, V)
         norm = K1 * (1 - B + B * lengths[start : start + _BLOCK] / mean)  # (D,)
-        frequency = found.data
-        found.data = frequency * (K1 + 1) / (frequency + norm[found.tocoo().coords[0]])
-        of_words = found.T.tocsr()  # (V, D)
+        with np.load(folder / f"{number}.npz") as counted:
+            times, of, ends = (counted[name] for name in ("times", "words", "ends"))
+        saturated = times * (K1 + 1) / (times + np.repeat(norm, np.diff(ends)))
+        of_words = sparse.csr_array((saturated, of, ends), shape=(len(norm), len(vocabulary))).T  # (V, D)
         for first in range(0, len(queries), _QUERIES):
             some = slice(first, first + _QUERIES)
             scores = (weights[some] @ of_words).toarray()  # (some, D)
@@ -97,7 +97,8 @@ def _count(
         shape = (len(block), len(vocabulary))
         counted = sparse.coo_array((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=shape).tocsr()
         having += np.bincount(counted.indices, minlength=len(vocabulary))
-        sparse.save_npz(folder / f"{number}.npz", counted, compressed=False)
+        times = counted.data.astype(np.float32)
+        np.savez(folder / f"{number}.npz", times=times, words=counted.indices, ends=counted.indptr)
         lengths.append(of_block)
     return np.concatenate(lengths) if lengths else np.zeros(0, np.float32), having
 

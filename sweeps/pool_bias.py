@@ -7,7 +7,7 @@ With d the arm's value minus its reference's, query by query and seed by seed, t
 - mean(d in full). Seeds and query clusters are crossed, as in verdicts (`sweeps.crossed`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,7 +88,7 @@ def _bias(
     )  # fmt: skip
 
 
-def _of_seeds(paired: Paired, seeds: list[object]) -> Paired:
+def _of_seeds(paired: Paired, seeds: Sequence[object]) -> Paired:
     keep = np.array([seed in seeds for seed in paired.seeds])
     part = paired.part
     part = replace(part, per_seed=part.per_seed[keep], contributions=part.contributions[keep])

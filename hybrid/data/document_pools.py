@@ -102,4 +102,5 @@ def cut(task: Task, pool: Pool, name: str) -> Task:
 def _rows(texts: Texts, rows: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Texts:
     if isinstance(texts.ids, ArrowStrings) and isinstance(texts.texts, ArrowStrings):
         return Texts(ArrowStrings(texts.ids.column, rows), ArrowStrings(texts.texts.column, rows))
-    return Texts([texts.ids[row] for row in rows], [texts.texts[row] for row in rows])
+    places = rows.tolist()
+    return Texts([texts.ids[row] for row in places], [texts.texts[row] for row in places])
