@@ -64,6 +64,37 @@ def test_train_writes_model_configuration_curve_and_mixture(place, capfd):
     assert model.encode(["a question"]).shape == (1, 32)
 
 
+def test_adapter_early_stopping_and_merging_go_by_the_file(place, capfd):
+    backbone = str(place / "backbone")
+    more = {
+        "stop_on": "faq:dev",
+        "stop_every": 2,
+        "stop_languages": ["en"],
+        "adapter": "lora",
+        "lora_rank": 2,
+    }
+    write(place / "config.yaml", backbone=backbone, merge=1.0, **more)
+    assert train(place, "--json") == 0
+    answer = json.loads(capfd.readouterr().out)
+    looked = answer["early_stopping"]
+    assert (looked["on"], looked["languages"]) == ("faq:dev", ["en"])
+    assert [look["step"] for look in looked["looks"]] == [2, 4, 5]
+    assert answer["model_key"] != answer["train_key"]
+
+    from hybrid.encoder import Encoder
+
+    untouched = Encoder.load(backbone).encode(["a question"], "query")  # merge 1.0: nothing of the training
+    assert (Encoder.load(answer["model"]).encode(["a question"], "query") == untouched).all()
+
+
+def test_fields_that_count_only_beside_others_are_told(place, capfd):
+    write(place / "config.yaml", backbone=str(place / "backbone"), patience=7, weights=[1.0, 2.0])
+    assert train(place) == 2
+    told = capfd.readouterr().err
+    assert "patience: counts only with stop_on; add stop_on: xquad-r:dev or remove it." in told
+    assert "weights: 2 numbers for 1 sets of `data`" in told
+
+
 def test_a_finished_run_is_left_alone_and_says_so(place, capfd):
     assert train(place) == 0
     before = {path: path.stat().st_mtime_ns for path in (place / "out").rglob("*")}
