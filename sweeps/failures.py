@@ -11,6 +11,7 @@ from typing import Any
 
 from hybrid.errors import BadInput
 from sweeps.plan import Plan
+from sweeps.secrets import redacted
 
 _LOG_CHARACTERS = 20_000
 _REASON_CHARACTERS = 300
@@ -28,7 +29,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     reason = lines[0] if lines else kind
     if not isinstance(error, BadInput):
         reason = f"{kind}: {reason}"
-    return {"kind": kind, "reason": reason, "log": log}
+    return {"kind": kind, "reason": redacted(reason), "log": redacted(log)}
 
 
 def death(error_file: Path) -> dict[str, Any]:
@@ -37,21 +38,27 @@ def death(error_file: Path) -> dict[str, Any]:
     last = log.rpartition("Failure # ")[2]  # the file holds every attempt
     kind, reason = "ProcessDied", "its process was killed"
     if "preempt" in last.lower():
-        kind, reason = PREEMPTED, "its machine is being taken away"
-    elif "OutOfMemory" in last or "running low on memory" in last:
+        return preempted()
+    if "OutOfMemory" in last or "running low on memory" in last:
         kind, reason = "OutOfMemory", "its process was killed: the machine's memory was full"
-    elif "node has died" in last or "node was terminated" in last:
+    elif any(words in last for words in ("node has died", "node was terminated", "is unavailable")):
         kind, reason = LOST_NODE, "its machine was lost"
     elif "failed to import on the worker" in last:
         why = last.strip().splitlines()[-1]
         kind, reason = "ImportFailed", f"its process could not import the code: {why}"
-    return {"kind": kind, "reason": reason, "log": log}
+    return {"kind": kind, "reason": reason, "log": redacted(log)}
+
+
+def preempted() -> dict[str, Any]:
+    """A record for a trial that left a machine that is being taken away; it stays in no store."""
+    reason = "its machine is being taken away, its checkpoint is saved"
+    return {"kind": PREEMPTED, "reason": reason, "log": ""}
 
 
 def stalled(minutes: float, doing: str, threads: str) -> dict[str, Any]:
     """A failure record for a trial that was ended because nothing moved; `threads`: where they stood."""
     reason = f"no progress for {minutes:g} minutes (limits.stalled_minutes) while {doing or 'starting'}"
-    return {"kind": "Stalled", "reason": reason, "log": threads[-_LOG_CHARACTERS:]}
+    return {"kind": "Stalled", "reason": reason, "log": redacted(threads[-_LOG_CHARACTERS:])}
 
 
 def causes(plan: Plan) -> str:

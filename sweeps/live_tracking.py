@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.plan import make_plan
+from sweeps.secrets import redacted
 from sweeps.spec import Sweep
 from sweeps.store import Store
 
@@ -59,7 +60,7 @@ class LiveTracking:
             project(plan, self._store, self._sweep.tracking.uri)
             self._told = ""
         except Exception as error:  # whatever it is, the store has the results and the sweep goes on
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = redacted(str(error).strip().partition("\n")[0]) or type(error).__name__
             if reason != self._told:
                 self._told = reason
                 self._say(f"MLflow is behind the store: {reason}; `sweeps sync` brings it up to date")

@@ -75,6 +75,8 @@ def run_sweep(
     store.check_writable()
     with _terminated_like_interrupted(), Lease(store, sweep.name) as lease:
         plan = sound_plan(sweep, store, data_root, say)
+        for note in plan.notes:
+            say(f"note: {note}")
         budget = Budget(sweep.limits, store, sweep.name, plan.trials)
         if retry_failed:
             budget.forgive()

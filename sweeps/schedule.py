@@ -18,7 +18,7 @@ from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig
 
 from sweeps.board import Board
 from sweeps.budget import Budget
-from sweeps.failures import LOST_NODE, PREEMPTED, death, stalled
+from sweeps.failures import LOST_NODE, PREEMPTED, death, preempted, stalled
 from sweeps.plan import Trial
 from sweeps.stalled import Silence, end_process
 from sweeps.store import Store
@@ -163,6 +163,9 @@ class _Watcher(Callback):
             self._board.progress(index, result["doing"], result["share"])
         if "error" in result:
             self._errors[index] = result["error"]
+        if "left" in result:
+            self._errors[index] = preempted()
+            trial.run_metadata.num_failures -= 1  # so that the end to come does not count
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index = trial.config["trial"]
@@ -171,8 +174,7 @@ class _Watcher(Callback):
         failure = self._error(index, trial)
         if failure["kind"] in (LOST_NODE, PREEMPTED):
             self._attempts[index] -= 1
-        if failure["kind"] == LOST_NODE:  # Tune itself leaves out those it knows to be preempted
-            trial.run_metadata.num_failures -= 1
+            trial.run_metadata.num_failures = self._attempts[index]
         self._board.retry(index, failure["reason"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeps.secrets import has_password, redacted
 from sweeps.spec_axes import Axes
 from sweeps.spec_fields import TRAIN_FIELDS, check_train_field, did_you_mean, plain
 from sweeps.spec_sections import Assume, Evaluate, ResourceRule, Search
@@ -89,7 +90,14 @@ def check_tracking(source: Source, uri: str | None) -> None:
     """Whether MLflow can track there; its file store it refuses itself."""
     if uri is not None and not re.match(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://|databricks", uri):
         example = "a server's http://host:port, or a database such as sqlite:////folder/mlflow.db"
-        source.mistake(("tracking", "uri"), f"{uri!r} is no address MLflow tracks to; give {example}")
+        shown = redacted(uri)
+        source.mistake(("tracking", "uri"), f"{shown!r} is no address MLflow tracks to; give {example}")
+    elif uri is not None and has_password(uri):
+        source.mistake(
+            ("tracking", "uri"),
+            "names a user or password, which would be kept in the store; leave it out and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database: its own, PGPASSWORD say)",
+        )
 
 
 def check_assume(source: Source, assume: Assume, backbones: Sequence[str], tasks: Sequence[str]) -> None:

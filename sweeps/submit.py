@@ -21,6 +21,7 @@ import hybrid
 import sweeps
 from hybrid.errors import BadInput
 from sweeps.cluster import auth_mode
+from sweeps.secrets import has_password, redacted
 from sweeps.spec import Sweep
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ def submit_sweep(
             f"store {store!r}: a cluster needs a place all its machines see; "
             "give a shared folder by its whole path, or an address (s3://…), with --store"
         )
+    if has_password(store):
+        raise BadInput(
+            f"store {redacted(store)}: names a user or password, which every reader of the job would see; "
+            "leave it out, the machines have credentials from their profile or environment"
+        )
     client = _client(address)
     with tempfile.TemporaryDirectory(prefix="submit-") as temporary:
         folder = Path(temporary) / "package"
@@ -76,7 +82,7 @@ def submit_sweep(
             submission_id=f"{re.sub(r'[^A-Za-z0-9-]+', '-', sweep.name)}-{time.strftime('%Y%m%d-%H%M%S')}",
             runtime_env={"working_dir": str(folder)},
         )
-    stop = f"RAY_AUTH_MODE=token ray job stop {job} --address {address}"
+    stop = f"sweeps stop {sweep.path} --store {store}"
     print(f"submitted {job}; it goes on when this stops following it; to stop it: {stop}", file=sys.stderr)
     if follow:
         try:

@@ -68,7 +68,8 @@ def run_in_worker(config: dict[str, Any], *, job: Job) -> None:
         trial = _trials(job.trials)[config["trial"]]
         outcome = job.run(trial, job.store, job.data_root, scratch=scratch, on_progress=tell, leaving=leaving)
     except Left:
-        os._exit(0)  # Ray tells an end on a machine it drains from a failure
+        tune.report({"left": True})  # returns when the driver has heard it
+        os._exit(0)  # an idle node ends at once; the trial starts again elsewhere
     except Exception as error:
         if not isinstance(error, HOPELESS):
             tune.report({"error": describe(error)})
