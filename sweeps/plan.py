@@ -17,7 +17,7 @@ from hybrid.hardware import cpu_precision
 from sweeps.arms import Arm, name_arms
 from sweeps.digests import Digests
 from sweeps.estimate import seconds_left
-from sweeps.plan_notes import mixed_precision, not_here, other_lengths, same_training
+from sweeps.plan_notes import mixed_precision, not_here, nothing_to_choose_on, other_lengths, same_training
 from sweeps.spec import Group, Sweep
 from sweeps.store import Store
 
@@ -170,6 +170,7 @@ def make_plan(
             unknown=digests.unknown,
             digests=digests.known,
             notes=(
+                *nothing_to_choose_on(sweep),
                 *other_lengths(sweep, trials),
                 *map(str, digests.overlaps(_training(sweep), sweep.evaluate.tasks)),
                 *not_here(digests),

@@ -17,6 +17,19 @@ def not_here(digests: Digests) -> list[str]:
     return [f"not on this machine, taken to be as the last run had it: {names}"] if names else []
 
 
+def nothing_to_choose_on(sweep: Sweep) -> list[str]:
+    """A sweep can be run and reported without sets that choose; exporting a winner needs them."""
+    chosen_by = sweep.evaluate.select_on
+    missing = [
+        f"in_domain (maximised: {sweep.export.maximise})" * (not chosen_by.in_domain),
+        f"{sweep.guardrail.group} (the guardrail)" * (not getattr(chosen_by, sweep.guardrail.group)),
+    ]
+    names = ", ".join(dict.fromkeys(filter(None, missing)))
+    return (
+        [f"`sweeps export` will have nothing to choose on: evaluate.select_on lacks {names}"] if names else []
+    )
+
+
 def other_lengths(sweep: Sweep, trials: "Sequence[Trial]") -> list[str]:
     """Where the examples held are no whole number of batches: what is really seen."""
     held = sweep.train.get("examples")
