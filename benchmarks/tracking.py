@@ -2,7 +2,7 @@
 
     python benchmarks/tracking.py --trials 1000
 
-Prints one JSON object: seconds to write everything, and seconds of a second `sweeps sync` that changes nothing.
+Prints one JSON object: seconds to write everything, and of a second projection that changes nothing.
 """
 
 import argparse

@@ -13,6 +13,7 @@ from sweeps.spec import SECTIONS, SHIPPED, Sweep, read_spec, shipped_names
 from sweeps.spec_axes import default
 from sweeps.spec_fields import FOLLOWS, TRAIN_FIELDS
 from sweeps.spec_sections import (
+    Assume,
     Evaluate,
     Export,
     Guardrail,
@@ -216,16 +217,41 @@ def test_a_product_that_explodes_is_refused_quickly(read) -> None:
 
 def test_every_training_field_can_be_an_axis(read) -> None:
     values = {
-        "backbone": "[minilm-l6]", "data": "[[faq:train]]", "mono_ratio": "[1.0]", "batch_size": "[4]",
-        "languages": "[[en, de], null]", "schedule": "[exact, bernoulli]", "passage": "[sentence, paragraph]",
-        "learning_rate": "[5e-5, 0.1]", "weight_decay": "[0, 0.1]", "warmup": "[0.1]", "decay": "[linear]",
-        "clip_norm": "[1.0]", "temperature": "[0.05]", "symmetric": "[true, false]",
-        "max_query_length": "[32]", "max_passage_length": "[64]", "chunk_size": "[null, 8]",
-        "precision": "[fp32, auto]", "threads": "[1, 2]", "examples": "[64]", "updates": "[4]",
-        "weights": "[[2.0]]", "mono_languages": "[uniform, size]", "language_pairs": "[['en->de=2', 'any->en']]",
-        "hard_negatives": "[0, 1]", "adapter": "[none, lora]", "lora_rank": "[8]", "lora_alpha": "[8, 16]",
-        "lora_dropout": "[0.1]", "stop_on": "[null, 'faq:dev']", "stop_measure": "[loss, map]",
-        "stop_languages": "[[en]]", "stop_every": "[10]", "patience": "[2]", "merge": "[0.0, 0.5, 1.0]",
+        "backbone": "[minilm-l6]",
+        "data": "[[faq:train]]",
+        "mono_ratio": "[1.0]",
+        "batch_size": "[4]",
+        "languages": "[[en, de], null]",
+        "schedule": "[exact, bernoulli]",
+        "passage": "[sentence, paragraph]",
+        "learning_rate": "[5e-5, 0.1]",
+        "weight_decay": "[0, 0.1]",
+        "warmup": "[0.1]",
+        "decay": "[linear]",
+        "clip_norm": "[1.0]",
+        "temperature": "[0.05]",
+        "symmetric": "[true, false]",
+        "max_query_length": "[32]",
+        "max_passage_length": "[64]",
+        "chunk_size": "[null, 8]",
+        "precision": "[fp32, auto]",
+        "threads": "[1, 2]",
+        "examples": "[64]",
+        "updates": "[4]",
+        "weights": "[[2.0]]",
+        "mono_languages": "[uniform, size]",
+        "language_pairs": "[['en->de=2', 'any->en']]",
+        "hard_negatives": "[0, 1]",
+        "adapter": "[none, lora]",
+        "lora_rank": "[8]",
+        "lora_alpha": "[8, 16]",
+        "lora_dropout": "[0.1]",
+        "stop_on": "[null, 'faq:dev']",
+        "stop_measure": "[loss, map]",
+        "stop_languages": "[[en]]",
+        "stop_every": "[10]",
+        "patience": "[2]",
+        "merge": "[0.0, 0.5, 1.0]",
     }
     beside = {field: "adapter: lora" for field in ("lora_rank", "lora_alpha", "lora_dropout")} | {
         field: "stop_on: 'faq:dev'" for field in ("stop_measure", "stop_languages", "stop_every", "patience")
@@ -399,7 +425,7 @@ def test_the_reference_page_has_every_field_and_its_default() -> None:
             assert yaml.safe_load(shown.replace("5e-05", "0.00005")) == _plain(default(field)), field
     sections = {
         "guardrail": Guardrail, "resources": ResourceRule, "limits": Limits, "tracking": Tracking,
-        "export": Export,
+        "export": Export, "assume": Assume,
     }  # fmt: skip
     for heading, section in sections.items():
         assert set(documented[heading]) == set(section.model_fields), heading
