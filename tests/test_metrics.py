@@ -22,6 +22,10 @@ def ranks_and_gains(run: Run, qrels: Qrels) -> tuple[np.ndarray, np.ndarray]:
     width = max(sum(gain > 0 for gain in qrels[query].values()) for query in run)
     ranks, gains = np.zeros((len(run), width), dtype=np.int64), np.zeros((len(run), width), dtype=np.int64)
     for row, (query, scores) in enumerate(run.items()):
+        if not scores:  # no ranking: none of its documents is in it
+            of_query = [gain for gain in qrels[query].values() if gain > 0]
+            gains[row, : len(of_query)] = of_query
+            continue
         ids = list(scores)
         vectors = np.array([[scores[name]] for name in ids], dtype=np.float32)
         relevant = [name for name, gain in qrels[query].items() if gain > 0]
@@ -93,42 +97,59 @@ def test_equal_to_ir_measures(case):
 
 
 @pytest.mark.real_data
-def test_equal_to_trec_eval_on_its_own_reference_files():
+@pytest.mark.parametrize(
+    ("printed_in", "run_in", "judged_in", "deepest", "relevant_from"),
+    [
+        ("out.test.aq", "results.test", "qrels.test", None, 1),
+        ("out.test.aqc", "results.trunc", "qrels.test", None, 1),  # a query without a ranking counts, as 0
+        ("out.test.aqcM", "results.trunc", "qrels.test", 100, 1),  # only the first 100 documents of a query
+        ("out.test.aql", "results.test", "qrels.rel_level", None, 2),  # graded and negative judgements
+    ],
+)
+def test_equal_to_trec_eval_on_its_own_reference_files(
+    printed_in: str, run_in: str, judged_in: str, deepest: int | None, relevant_from: int
+) -> None:
+    """Every query and the mean over queries, as trec_eval itself printed them, to its four decimals."""
     root = os.environ.get("HYBRID_DATA_ROOT")
     if not root or not (Path(root) / "trec-eval-reference").is_dir():
         pytest.skip("HYBRID_DATA_ROOT has no folder trec-eval-reference")
     folder = Path(root) / "trec-eval-reference"
-    run: Run = {}
-    for line in (folder / "results.test").read_text().splitlines():
-        query, _, document, _, score, *_ = line.split()
-        run.setdefault(query, {})[document] = float(score)
     qrels: Qrels = {}
-    for line in (folder / "qrels.test").read_text().splitlines():
+    for line in (folder / judged_in).read_text().splitlines():
         query, _, document, gain = line.split()
         qrels.setdefault(query, {})[document] = int(gain)
+    run: Run = {query: {} for query in qrels}
+    for line in (folder / run_in).read_text().splitlines():
+        query, _, document, _, score, *_ = line.split()
+        run[query][document] = float(score)
+    names = {"map", "recip_rank", "ndcg_cut_10", *(f"recall_{k}" for k in (5, 10, 100))}
     printed: dict[str, dict[str, float]] = {}
-    for line in (folder / "out.test.aq").read_text().splitlines():
+    for line in (folder / printed_in).read_text().splitlines():
         measure, query, value = line.split()
-        if query != "all" and measure in {
-            "map",
-            "recip_rank",
-            "ndcg_cut_10",
-            *(f"recall_{k}" for k in (5, 10, 100)),
-        }:
+        if measure in names:
             printed.setdefault(measure, {})[query] = float(value)
-    ranks, gains = ranks_and_gains(run, qrels)
+    ranks, graded = ranks_and_gains(run, qrels)
+    if deepest is not None:
+        ranks = np.where(ranks <= deepest, ranks, 0)
+    gains = np.where(graded >= relevant_from, graded, 0)
     computed = {
         "map": average_precision(ranks, gains),
         "recip_rank": reciprocal_rank_at(10**6, ranks, gains),
-        "ndcg_cut_10": ndcg_at(10, ranks, gains),
+        "ndcg_cut_10": ndcg_at(10, ranks, graded),  # for which every gain above 0 counts, at any level
         **{f"recall_{k}": recall_at(k, ranks, gains) for k in (5, 10, 100)},
     }
-    assert printed.keys() == computed.keys()
+    assert printed.keys() == computed.keys() == names
     for measure, values in computed.items():
-        assert dict(zip(run, np.round(values, 4), strict=True)) == pytest.approx(printed[measure], abs=1e-9)
-    exact = pytrec_eval.RelevanceEvaluator(qrels, {"map", "ndcg_cut.10"}).evaluate(run)
-    assert computed["map"].tolist() == pytest.approx([exact[query]["map"] for query in run], abs=1e-6)
-    assert computed["ndcg_cut_10"].tolist() == pytest.approx([exact[q]["ndcg_cut_10"] for q in run], abs=1e-6)
+        found = {**dict(zip(run, values, strict=True)), "all": values.mean()}
+        assert {query: round(float(v), 4) for query, v in found.items()} == pytest.approx(
+            printed[measure], abs=1e-9
+        ), measure
+    if deepest is None and relevant_from == 1:
+        ranked = {query: scores for query, scores in run.items() if scores}
+        exact = pytrec_eval.RelevanceEvaluator(qrels, {"map", "ndcg_cut.10"}).evaluate(ranked)
+        for measure in ("map", "ndcg_cut_10"):
+            values = [exact[query][measure] if query in exact else 0.0 for query in run]
+            assert computed[measure].tolist() == pytest.approx(values, abs=1e-6)
 
 
 def test_values_by_hand():
