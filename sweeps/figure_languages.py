@@ -24,7 +24,8 @@ def language_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
             continue
         found = {arm["alias"]: arm for arm in report["arms"]}
         names = sorted({row["query_lang"] for row in rows} | {row["doc_lang"] for row in rows})
-        widest = max((abs(row["difference"]) for row in rows if row["difference"] is not None), default=0.01)
+        widest = max((abs(row["difference"]) for row in rows if row["difference"] is not None), default=0.0)
+        widest = max(widest, 0.001)
         values = {
             (row["reference"], row["query_lang"], row["doc_lang"]): row["reference_value"]
             for row in rows
@@ -34,6 +35,8 @@ def language_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
         untouched = [reference for _, reference in pairs if found[reference]["untouched"]]
         for reference in dict.fromkeys((*untouched, *trained)):
             cells = {(a, b): (value, "") for (who, a, b), value in values.items() if who == reference}
+            if not cells:
+                continue
             title = f"{reference}: mAP"
             caption = f"{series['title']}, values in points; rows: queries, columns: documents."
             yield _map(f"{series['id']}-{reference}", title, caption, names, cells, sequential=True)
@@ -44,6 +47,8 @@ def language_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
                 for row in own
                 if row["difference"] is not None
             }
+            if not cells:
+                continue
             caption = (
                 "Differences in points; rows: language of the query, columns: of the documents, diagonal: "
                 "monolingual. Underlined: bounds that hold for all cells and arms leave out zero."

@@ -186,7 +186,8 @@ def _interactions(plan: Plan, judged: Judged, targets: Sequence[Target]) -> Iter
         if len(order) < 2:
             continue
         groups: dict[tuple[str, ...], tuple[dict[str, Any], dict[tuple[float, Any], str]]] = {}
-        for arm in sorted(_scored(plan, judged), key=lambda arm: order.index(arm.axes[axis])):
+        listed = [arm for arm in _scored(plan, judged) if arm.axes.get(axis) in order]
+        for arm in sorted(listed, key=lambda arm: order.index(arm.axes[axis])):
             fixed = {n: arm.axes.get(n) for n in _varying(plan) if n not in (MONO, axis)}
             _, arms = groups.setdefault(tuple(map(repr, fixed.values())), (fixed, {}))
             arms[(float(arm.axes[MONO]), arm.axes[axis])] = arm.alias

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from made_sweep import make_sweep, paper_like, replan
 
+from sweeps.figures import draw_figures
 from sweeps.plan import Plan
 from sweeps.report import report_schema
 from sweeps.report_numbers import report_numbers
@@ -65,6 +66,7 @@ def test_a_reference_arm_without_scores_refuses_what_needs_it(made):
         if trial.arm.alias == "m1":
             drop(store, trial)
     report, text = seen(plan, store)
+    assert not {"safe", "forest", "languages"} & {one.name.split("-")[0] for one in draw_figures(report)}
     assert {row["verdict"] for row in report["verdicts"]["rows"]} == {"refused"}
     assert "No verdict: the reference arm m1 has no scores: nothing to compare with." in text
     assert "no scores at mono_ratio 1, the point of comparison: no curve" in text
@@ -188,3 +190,4 @@ def test_a_sweep_with_nothing_done_still_has_a_report(tmp_path):
     assert "no arms to compare" in text
     assert "No answer yet" in text
     assert report["verdicts"]["rows"] == []
+    assert draw_figures(report) == []
