@@ -88,9 +88,11 @@ def finish(panel: Panel) -> Drawn:
     panel.figure.set_layout_engine("none")  # it is laid out
     svg, pdf = io.StringIO(), io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": panel.name}):  # straight to the backends: savefig draws twice
-        FigureCanvasSVG(panel.figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+        canvas: Any = FigureCanvasSVG(panel.figure)
+        canvas.print_svg(svg, metadata={"Date": None, "Creator": None})
     undated = {"CreationDate": None, "Creator": None, "Producer": None}
-    FigureCanvasPdf(panel.figure).print_pdf(pdf, metadata=undated)
+    canvas = FigureCanvasPdf(panel.figure)
+    canvas.print_pdf(pdf, metadata=undated)
     drawn = svg.getvalue()
     return Drawn(
         panel.name, panel.title, panel.caption, _inline(panel, drawn), drawn.encode(), pdf.getvalue()

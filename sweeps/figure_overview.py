@@ -19,7 +19,7 @@ def pareto_panels(report: Mapping[str, Any]) -> list[Panel]:
         "brackets, in how many of a hundred resampled sweeps the arm is on the front; where there is room. "
         "Filled: on the front of the measured means, which the line joins."
     )
-    panel = new_panel("pareto", "", "In-domain against zero-shot", caption, width=6.6, height=4.4)
+    panel = new_panel("pareto", "", "In-domain against zero-shot", caption, width=5.0, height=3.9)
     front = sorted((p["zero_shot"] * 100, p["in_domain"] * 100) for p in points.values() if p["front"])
     panel.axes.step(
         [x for x, _ in front], [y for _, y in front], where="pre", color=TEXT, linewidth=0.8, alpha=0.6
