@@ -6,7 +6,7 @@ from hybrid.data.tokens import TokenRows
 from hybrid.encoder import Encoder, TokenIds
 
 _TOKENISED_AHEAD = 100  # steps
-_MOST_KEPT = 200_000  # pairs of a set; of a larger one a run sees too little to tokenise it whole
+MOST_KEPT = 200_000  # pairs of a set; of a larger one a run sees too little to tokenise it whole
 _QUESTION, _PASSAGE = -2, -1
 
 Text = tuple[int, int, str]
@@ -51,7 +51,7 @@ class BatchTokens:
         """From this machine's cache, which holds the texts of a language as a whole; None: not held there."""
         which, row, language = text
         pairs, index = self.mixture.pool.rows[row]
-        if which not in (_QUESTION, _PASSAGE) or len(pairs) > _MOST_KEPT:
+        if which not in (_QUESTION, _PASSAGE) or len(pairs) > MOST_KEPT:
             return None
         column = (id(pairs), which, language)
         if column not in self.columns:

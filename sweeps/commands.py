@@ -45,11 +45,13 @@ def plan(arguments: argparse.Namespace) -> Answer:
 
 def prepare(arguments: argparse.Namespace) -> Answer:
     from sweeps.plan import prepare_sweep
+    from sweeps.prepare_tokens import prepare_tokens
     from sweeps.store import Store
 
     sweep = _sweep(arguments)
     prepare_sweep(sweep, arguments.data_root, Store(arguments.store), _say)
-    plan, _ = _planned(arguments, sweep)
+    plan, store = _planned(arguments, sweep)
+    prepare_tokens(plan, store, arguments.data_root, _say)
     print(f"{sweep.name}: prepared, {len(plan.todo)} of {len(plan.trials)} trials to run")
     return DONE, {"name": sweep.name, "trials": len(plan.trials), "todo": len(plan.todo)}
 

@@ -9,8 +9,10 @@ from small_sweep import write_small_sweep
 import hybrid.document_pool
 from hybrid.data.cache import cache_folder
 from hybrid.data.document_pools import pool_path, read_pool
+from hybrid.encoder import Encoder
 from hybrid.errors import BadInput
 from sweeps.plan import Plan, make_plan, prepare_sweep
+from sweeps.prepare_tokens import prepare_tokens
 from sweeps.report_numbers import report_numbers
 from sweeps.report_tables import build_tables
 from sweeps.results import load_results
@@ -98,6 +100,24 @@ def test_what_it_hangs_on_is_in_the_keys_of_its_scores(
         keys[name] = after.trials[0].scores[f"bugs@pool-{5 if name == 'deeper' else 1}"]
     assert len(set(keys.values())) == 3
     assert None not in keys.values()
+
+
+def test_what_is_prepared_needs_no_tokenizer_any_more(
+    made: tuple[Sweep, Path, Store, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, data_root, _, plan = made
+    store, said = Store(tmp_path / "store"), list[str]()
+    prepare_tokens(plan, store, data_root, said.append)
+    assert len(said) == 1  # one backbone, loaded once
+    trained = next(trial for trial in plan.trials if trial.train is not None)
+    expected = run_trial(trained, Store(tmp_path / "other"), data_root)
+
+    def tokenize(_: Encoder, texts: list[str], *__: object, **___: object) -> list[object]:
+        assert not len(texts), "tokenised again"
+        return []
+
+    monkeypatch.setattr(Encoder, "tokenize", tokenize)
+    assert run_trial(trained, store, data_root).evaluate_seconds.keys() == expected.evaluate_seconds.keys()
 
 
 def test_a_report_labels_pools_and_gives_their_bias(made: tuple[Sweep, Path, Store, Plan]) -> None:
