@@ -1,4 +1,4 @@
-"""The two sides of benchmarks/training.py: this trainer and sentence-transformers' own, on the same batches."""
+"""The two sides of benchmarks/training.py: this trainer and sentence-transformers' own, same batches."""
 
 import tempfile
 import time

@@ -4,6 +4,8 @@ Shapes: B pairs of a batch, D embedding dimensions, C ≥ B candidate passages, 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,6 +82,7 @@ def cached_backward(
     rows: Sequence[Sequence[int]],
     loss_of: Callable[[Tensor], Tensor],
     devices: Sequence[torch.device] = (),
+    first_pass: AbstractContextManager[Any] | None = None,
 ) -> Tensor:
     """Gradients of `loss_of(all embeddings)` with one chunk's activations in memory (GradCache, 2101.06983).
 
@@ -88,12 +91,12 @@ def cached_backward(
     each embedding's gradient; then every chunk is encoded again from its random state, so that dropout
     repeats, and that gradient is sent back through it. Adds to the parameters' `.grad` what plain backward
     would, and returns the detached loss. `devices` are the CUDA devices whose random state counts beside
-    the CPU's.
+    the CPU's. `first_pass` is entered for the chunks encoded without a graph.
     """
     states: list[list[Tensor]] = []
     places = [torch.tensor(of_chunk) for of_chunk in rows]
     embeddings = torch.empty(0)
-    with torch.no_grad():
+    with torch.no_grad(), first_pass or nullcontext():
         for encode, place in zip(encoders, places, strict=True):
             states.append(random_state(devices))
             chunk = encode()  # (n, D)

@@ -207,9 +207,12 @@ class _Run:
         config, size = self.config, len(batch.pairs)
         masked = torch.from_numpy(batch.masked()).to(config.device) if batch.has_conflicts else None  # (B, C)
 
+        def autocast() -> torch.autocast:
+            return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16")
+
         def encode(piece: list[int]) -> Tensor:
             inputs = self.encoder.collate([token_ids[i] for i in piece])  # (texts, length) each
-            with torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16"):
+            with autocast():
                 return self.encoder.forward(*inputs)  # (texts, D)
 
         def loss_of(embeddings: Tensor) -> Tensor:
@@ -221,7 +224,9 @@ class _Run:
 
         if self.chunk is not None:
             encoders = [partial(encode, piece) for piece in groups]
-            return float(cached_backward(encoders, groups, loss_of, self.devices))
+            # Inside one autocast, weights are converted once for all pieces. With a graph that would add up
+            # their gradients in bfloat16, so it is for the pass without one alone.
+            return float(cached_backward(encoders, groups, loss_of, self.devices, first_pass=autocast()))
         place = torch.from_numpy(np.argsort(np.concatenate(groups)))  # (B + C,) text -> row among the pieces
         loss = loss_of(torch.cat([encode(piece) for piece in groups])[place.to(config.device)])
         loss.backward()  # type: ignore[no-untyped-call]
