@@ -212,6 +212,17 @@ def test_files_of_somebody_else_are_not_replaced(run, tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
+def test_mistakes_of_the_command_are_one_sentence_each(run, tmp_path):
+    plan, store, data_root = run
+    (tmp_path / "file").write_text("keep")
+    with pytest.raises(BadInput, match="no earlier export"):
+        export_winners(plan, store, tmp_path / "file", data_root=data_root, register=False)
+    assert (tmp_path / "file").read_text() == "keep"
+    with pytest.raises(BadInput, match="--each learning_rate: is no axis of small"):
+        export_winners(plan, store, tmp_path / "x", each="learning_rate", register=False)
+    assert not (tmp_path / "x").exists()
+
+
 def test_training_from_best_yaml_gives_the_same_weights(run, exported):
     """`hybrid train best.yaml` reads this configuration; what it trains is the exported model."""
     from safetensors.numpy import load_file

@@ -16,22 +16,29 @@ import pytest
 from browser_page import Page, chromium
 from made_sweep import make_sweep, paper_like
 
-from sweeps.report import write_report
 from sweeps.tracking import project, project_report
 from sweeps.tracking_address import tracking_uri
 from sweeps.ui import command, environment
 
+REPORT = {
+    "index.html": b"<!doctype html><h1>made</h1><p>The answer stands here.</p>" + b"<p>more</p>" * 40,
+    "report.json": b'{"verdicts": {"sentence": "The answer stands here."}}',
+    "figures/curve.svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "tables/verdict.csv": b"arm,verdict\n",
+}
+pytestmark = pytest.mark.timeout(900)
 browser = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Two backbones, two batch sizes, three ratios, three seeds, with a report."""
+    """Two backbones, two batch sizes, three ratios, three seeds, with the files of a report."""
     plan, store = make_sweep(
         tmp_path_factory.mktemp("store"), backbones=("embedded-xlmr", "embedded-labse"), batch_sizes=(16, 32),
         seeds=(1, 2, 3), shift=paper_like, noise=0.02,
     )  # fmt: skip
-    write_report(plan, store, Path(store.root) / "sweeps" / "made" / "report")
+    for name, content in REPORT.items():
+        store.put_bytes(f"sweeps/made/report/{name}", content)
     return plan, store, project(plan, store)
 
 

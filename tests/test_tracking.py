@@ -3,17 +3,19 @@
 import re
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 from made_sweep import make_sweep, paper_like, replan
 
 from hybrid.errors import BadInput
 from sweeps.headline import LIMIT, metric_names
+from sweeps.projection import _word
 from sweeps.results import load_results
 from sweeps.series import series_and_values
 from sweeps.spec_sections import GROUPS
 from sweeps.store import Store
-from sweeps.tracking import project
+from sweeps.tracking import project, project_report
 from sweeps.tracking_address import tracking_uri
 from sweeps.ui import command, environment, serve
 
@@ -221,3 +223,59 @@ def test_the_pages_are_for_this_machine_alone_and_need_something_tracked(tmp_pat
     assert line[line.index("--host") + 1] == "127.0.0.1"
     assert line[line.index("--workers") + 1] == "1"
     assert environment()["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_the_report_is_attached_to_the_sweeps_own_run(tmp_path):
+    """Once it is written; with its figures; and again when it has changed, in the same run."""
+    from mlflow import MlflowClient
+
+    plan, store = make_sweep(tmp_path, mono_ratios=(1.0,), seeds=(1,))
+    assert project_report(plan, store) is None  # nothing is tracked
+    assert len(project(plan, store).experiments) == 2
+    files = {"report.json": b'{"verdicts": {"sentence": "No."}}', "index.html": b"<p>one</p>"}
+    for name, content in {**files, "figures/curve.svg": b"<svg/>"}.items():
+        store.put_bytes(f"sweeps/made/report/{name}", content)
+    first = project_report(plan, store)
+    assert (first.created, first.unchanged) == (1, 0)
+    [run] = _runs(store, first.experiments[0]).values()
+    assert run.data.tags["answer"] == "No."
+    client = MlflowClient(tracking_uri=first.uri)
+    assert {one.path for one in client.list_artifacts(run.info.run_id)} == {
+        "figures", "index.html", "report.json",
+    }  # fmt: skip
+    again = project(plan, store)
+    assert (len(again.experiments), again.created) == (3, 0)
+    store.put_bytes("sweeps/made/report/report.json", b'{"verdicts": {"sentence": "Yes."}}')
+    store.put_bytes("sweeps/made/report/index.html", b"<p>two</p>")
+    assert project_report(plan, store).updated == 1
+    [changed] = _runs(store, first.experiments[0]).values()
+    assert changed.info.run_id == run.info.run_id
+    assert changed.data.tags["answer"] == "Yes."
+    page = client.download_artifacts(run.info.run_id, "index.html", str(tmp_path))
+    assert Path(page).read_text() == "<p>two</p>"
+
+
+def test_arms_are_tagged_with_their_verdict_and_one_metric_stands_for_each_group(tmp_path):
+    plan, store = make_sweep(tmp_path, seeds=(1, 2, 3), shift=paper_like, noise=0.01)
+    done = project(plan, store)
+    arms = _runs(store, done.experiments[1])
+    assert {name: run.data.tags["verdict"] for name, run in arms.items()} == {
+        "untouched": "", "m1": "reference", "m0.5": "degradation", "m0": "degradation",
+    }  # fmt: skip
+    for run in (*arms.values(), *_runs(store, done.experiments[0]).values()):
+        metrics = run.data.metrics
+        sets = [metrics[f"beir/embedded_{name}/ndcg_at_10"] for name in ("science", "history")]
+        assert metrics["zero_shot/mean"] == pytest.approx(sum(sets) / 2)
+        assert "in_domain/mean" in metrics
+
+
+def test_a_database_in_no_folder_is_one_sentence(made, tmp_path):
+    plan, store, _ = made
+    with pytest.raises(BadInput, match="there is no folder"):
+        project(plan, store, f"sqlite:///{tmp_path}/absent/mlflow.db")
+
+
+def test_lists_and_nothing_are_words_that_mlflow_sorts():
+    assert [_word(value) for value in (0.5, 32, ("en", "de"), None, True)] == [
+        "0.5", "32", "en+de", "none", "true",
+    ]  # fmt: skip
