@@ -2,17 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from made_sweep import TASKS, make_sweep, paper_like, replan, score_table
 
-from hybrid.errors import BadInput
 from hybrid.score_table import macro
 from sweeps.comparisons import judge
-from sweeps.differences import paired_differences
-from sweeps.results import RESULT_SCHEMA, load_results
+from sweeps.results import RESULT_SCHEMA, _macro, load_results
 from sweeps.series import blocks_of, differences_of, series_and_values, series_id
 
 
@@ -84,75 +81,47 @@ def test_a_store_without_anything_gives_empty_tables(tmp_path):
     assert {record.state for record in results.trials} == {"missing"}
 
 
-def test_differences_are_those_put_in(results):
-    """The shift is the same for every query, so the difference is known and its interval has no width."""
-    found = paired_differences(results.scores, [("m0", "m1")], draws=200)
+def test_differences_are_those_put_in(made, results):
+    """The shift is the same for every query, so the difference is known."""
+    plan, _ = made
+    found = differences_of(judge(plan, results), blocks_of(plan))
     checked = 0
     for one in found:
-        if one.measure in ("map", "ndcg_at_10") and one.task != "macro":
-            truth = paper_like(one.task, one.setting, 0.0) - paper_like(one.task, one.setting, 1.0)
-            assert one.difference == pytest.approx(truth, abs=1e-9)
-            assert (one.lower, one.upper) == pytest.approx((truth, truth), abs=1e-9)
-            assert (one.seeds, one.queries, one.clusters) == (2, 40, 20)
+        group, task, setting, measure = one["series"].split("/")
+        if one["arm"] == "m0" and measure in ("map", "ndcg_at_10") and task != "macro":
+            truth = paper_like(task, setting, 0.0) - paper_like(task, setting, 1.0)
+            assert one["difference"] == pytest.approx(truth, abs=1e-9)
+            assert one["lower"] < truth < one["upper"]
+            assert one["all_lower"] <= one["lower"]
+            assert (one["seeds"], one["queries"], one["clusters"]) == (2, 40, 20)
+            assert group in ("in_domain", "zero_shot")
             checked += 1
-    assert checked == 2 * 3 * 2 + 3 * 2  # map and nDCG@10 of two parallel sets and three collections
-    macro_row = next(o for o in found if o.task == "macro" and o.measure == "ndcg_at_10")
-    assert macro_row.group == "zero_shot"
-    assert macro_row.queries == 80
+    assert checked == 3 + 2  # mAP in three settings of one set, nDCG@10 of two collections
+    whole = next(o for o in found if o["series"] == "zero_shot/macro/beir/ndcg_at_10" and o["arm"] == "m0")
+    assert whole["queries"] == 80
 
 
-def test_the_interval_is_a_bootstrap_over_clusters():
-    """Against a plain loop: clusters drawn with replacement, the mean of all their queries."""
-    generator = np.random.default_rng(0)
-    clusters = np.repeat(np.arange(30), generator.integers(1, 5, 30))
-    base, other = generator.random(len(clusters)), generator.random(len(clusters))
-    scores = pa.concat_tables([_flat("a", base, clusters), _flat("b", other, clusters)])
-    [found] = paired_differences(scores, [("b", "a")], draws=20_000)
-    means = []
-    for _ in range(4000):
-        drawn = generator.integers(0, 30, 30)
-        rows = np.concatenate([np.flatnonzero(clusters == c) for c in drawn])
-        means.append((other[rows] - base[rows]).mean())
-    assert found.difference == pytest.approx((other - base).mean())
-    assert (found.lower, found.upper) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=0.006)
-
-
-def test_clusters_and_not_queries_are_what_is_resampled():
-    """Ten copies of each query in one cluster add nothing: the interval stays as wide."""
-    generator = np.random.default_rng(1)
-    delta = generator.normal(0, 0.1, 40)
-
-    def width(copies: int) -> float:
-        ids = np.repeat(np.arange(40), copies)
-        scores = pa.concat_tables(
-            [_flat("a", np.full(len(ids), 0.5), ids), _flat("b", 0.5 + delta[ids], ids)]
-        )
-        [found] = paired_differences(scores, [("b", "a")])
-        return found.upper - found.lower
-
-    assert width(10) == pytest.approx(width(1))
-
-
-def test_only_common_seeds_are_paired():
-    clusters = np.arange(20)
-    low, high = np.full(20, 0.2), np.full(20, 0.9)
-    scores = pa.concat_tables(
-        [
-            _flat("a", low, clusters, seed=1),
-            _flat("a", high, clusters, seed=2),  # the other arm has no seed 2
-            _flat("b", low, clusters, seed=1),
-        ]
-    )
-    [found] = paired_differences(scores, [("b", "a")])
-    assert (found.difference, found.seeds) == (0.0, 1)
-
-
-def test_arms_measured_on_other_queries_are_not_compared():
-    scores = pa.concat_tables(
-        [_flat("a", np.ones(20), np.arange(20)), _flat("b", np.ones(19), np.arange(19))]
-    )
-    with pytest.raises(BadInput, match="same queries"):
-        paired_differences(scores, [("b", "a")])
+def test_splits_of_one_set_count_by_their_queries(results):
+    """Where a group has two splits of a set, their mean is weighted, and the set counts once."""
+    cells = results.cells.to_pylist()
+    rows = [
+        {**row, "group": "zero_shot"}
+        for row in cells
+        if row["task"] in ("embedded-science", "embedded-science:train", "embedded-history")
+    ]
+    for row in rows:
+        row["queries"] = {"embedded-science": 30, "embedded-science:train": 10}.get(row["task"], 40)
+    table = pa.Table.from_pylist(rows, schema=results.cells.schema)
+    _, values = series_and_values(replace(results, cells=table, summary=_macro(table)))
+    seeds = {
+        one["series"]: one["seeds"]["1"]
+        for one in values
+        if one["arm"] == "m1" and "ndcg_at_10" in one["series"]
+    }
+    of = {task: seeds[f"zero_shot/{task}/beir/ndcg_at_10"] for task in {row["task"] for row in rows}}
+    science = 0.75 * of["embedded-science"] + 0.25 * of["embedded-science:train"]
+    expected = (science + of["embedded-history"]) / 2
+    assert seeds["zero_shot/macro/beir/ndcg_at_10"] == pytest.approx(expected)
 
 
 def test_untouched_backbone_is_set_against_every_seed(made, results):
@@ -197,25 +166,6 @@ def test_forty_trials_of_fifty_thousand_rows_are_read_and_compared_as_one_table(
     assert set(TASKS) == set(plan.trials[0].scores)
     plan = replace(plan, trials=tuple(plan.trials[1 + at % 2] for at in range(40)))
     assert len(load_results(plan, store).scores) > 40 * 50_000
-
-
-def _flat(arm: str, values: np.ndarray, clusters: np.ndarray, seed: int = 1) -> pa.Table:
-    rows = len(values)
-    return pa.table(
-        {
-            "arm": [arm] * rows,
-            "seed": pa.array([seed] * rows, pa.int64()),
-            "task": ["set"] * rows,
-            "group": ["zero_shot"] * rows,
-            "setting": ["beir"] * rows,
-            "query_lang": ["en"] * rows,
-            "doc_lang": ["en"] * rows,
-            "query_id": [f"q{row}" for row in range(rows)],
-            "cluster_id": [f"c{cluster}" for cluster in clusters],
-            "measure": ["ndcg_at_10"] * rows,
-            "value": values,
-        }
-    )
 
 
 def test_made_tables_are_the_same_queries_every_time():
