@@ -36,6 +36,7 @@ _LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everywhere else, too, it means: loopback only
     "RAY_enable_metrics_collection": "0",
     "RAY_AUTH_MODE": "token",
+    "TUNE_MAX_PENDING_TRIALS_PG": str(os.cpu_count() or 1),  # nothing scales up by more that wait
 }
 
 

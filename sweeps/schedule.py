@@ -6,14 +6,11 @@ so that heavy imports are paid once a process.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig
 
 from sweeps.board import Board
@@ -23,6 +20,7 @@ from sweeps.plan import Trial
 from sweeps.stalled import Silence, end_process
 from sweeps.store import Store
 from sweeps.trial import Outcome, run_trial
+from sweeps.tune_once import tune_once
 from sweeps.worker import Job, run_in_worker
 
 _SHARD = 1000  # trials a Tune run: it rewrites the state of all of them as it goes
@@ -64,27 +62,9 @@ def schedule(
                 verbose=0,
             ),
         )
-        with _every_death_is_an_actors():
+        with tune_once():
             tuner.fit()
     return watcher.overheads
-
-
-@contextmanager
-def _every_death_is_an_actors() -> Iterator[None]:
-    """Ray 2.60's Tune ends the whole run on deaths it does not know, such as Ray's own memory monitor's."""
-    manager: Any = RayActorManager
-    known = manager._actor_task_failed
-
-    def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
-        if not isinstance(exception, RayActorError | RayTaskError):
-            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
-        known(self, tracked_actor_task, exception)
-
-    manager._actor_task_failed = failed
-    try:
-        yield
-    finally:
-        manager._actor_task_failed = known
 
 
 def turns(trials: Sequence[Trial]) -> Iterator[list[int]]:

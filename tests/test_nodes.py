@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from nodes import nodes
 from small_sweep import write_small_sweep
-from sweep_process import all_scores, command, finished, planned, run, tracked
+from sweep_process import all_scores, command, descendants, finished, planned, run, tracked
 
 from sweeps.attempts import attempts_at
+from sweeps.plan import make_plan, prepare_sweep
+from sweeps.spec import read_spec
 from sweeps.store import Store
 from sweeps.trial import run_trial
 
@@ -28,31 +30,33 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sigterm_to_a_node_leads_to_a_checkpoint_and_the_trial_goes_on_elsewhere(tmp_path: Path) -> None:
     """Notice of 30 s: the node is left long before; without retries to spend, for it counts as none."""
-    spec, data_root = write_small_sweep(tmp_path, examples=24_000, more="limits: {retries: 0}")
+    spec, data_root = write_small_sweep(tmp_path, examples=8_000, more="limits: {retries: 0}")
     text = spec.read_text().replace("mono_ratio: [1.0, 0.0]", "mono_ratio: [1.0]")
     spec.write_text(text.replace("seeds: [1, 2]", "seeds: [1]"))
     store = tmp_path / "store"
+    sweep = read_spec(str(spec), [], data_root)
+    prepare_sweep(sweep, data_root)
+    plan = make_plan(sweep, Store(store), data_root)
+    (trained,) = [trial for trial in plan.trials if trial.train is not None]
     with nodes(RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="30") as several:
-        first = several.add()
-        first.wait()
+        two = (several.add(), several.add())
+        for node in two:
+            node.wait()
         words = command(store, spec, data_root, "--address", several.address)
         process = subprocess.Popen(
             words, env=several.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        progress = store / "sweeps" / "small" / "progress.json"
-        while not (progress.exists() and '"doing": "training"' in progress.read_text()):
+        while not (running := attempts_at(Store(store), trained)):
             assert process.poll() is None, process.communicate()
-            time.sleep(0.2)
-        several.add().wait()
+            time.sleep(0.1)
+        (left,) = [node for node in two if running[0]["pid"] in descendants(node.process.pid)]
         assert not list(store.glob("models/*/checkpoints/*/DONE"))  # a minute has not passed
         start = time.monotonic()
-        first.process.send_signal(signal.SIGTERM)
-        first.process.wait(timeout=60)
-        assert time.monotonic() - start < 25
+        left.process.send_signal(signal.SIGTERM)
+        left.process.wait(timeout=60)
+        assert time.monotonic() - start < 30
         answer, log = process.communicate(timeout=400)
     assert process.returncode == 0, answer + log
-    plan = planned(store, spec, data_root)
-    (trained,) = [trial for trial in plan.trials if trial.train is not None]
     record = Store(store).record(trained.train_key or "")
     assert record is not None
     assert record["resumed_from"] > 0

@@ -1,0 +1,56 @@
+"""What Ray 2.60's Tune does for every trial, done once a run; and a kind of death it does not know.
+
+Without it a thousand trivial trials take twice as long (benchmarks/scheduling.py): the trainable is fetched
+and unpickled twice a trial, and as a new class each time, so that its workers' class is exported again, too.
+Every patch is of one run and taken back after it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from ray.air._internal import usage
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune import registry
+
+
+@contextmanager
+def tune_once() -> Iterator[None]:
+    """Around `Tuner.fit`, after its trainable is registered."""
+    manager: Any = RayActorManager
+    registered: Any = registry._global_registry
+    usage_of: Any = usage
+    failed, tag = manager._actor_task_failed, usage_of.tag_callbacks
+    manager._actor_task_failed = _every_death_is_an_actors(failed)
+    usage_of.tag_callbacks = lambda _: False  # it would import MLflow, W&B and Comet to count callbacks
+    registered.get = lru_cache(maxsize=None)(registered.get)
+    registered.contains = _remembering_true(registered.contains)
+    try:
+        yield
+    finally:
+        manager._actor_task_failed, usage_of.tag_callbacks = failed, tag
+        del registered.get, registered.contains
+
+
+def _every_death_is_an_actors(known: Callable[..., None]) -> Callable[..., None]:
+    """Tune would end the whole run on deaths it does not know, such as those by Ray's memory monitor."""
+
+    def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        known(self, tracked_actor_task, exception)
+
+    return failed
+
+
+def _remembering_true(known: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+    seen: set[tuple[str, str]] = set()
+
+    def contains(category: str, key: str) -> bool:
+        if (category, key) not in seen and known(category, key):
+            seen.add((category, key))
+        return (category, key) in seen
+
+    return contains
