@@ -14,17 +14,19 @@ from sweeps.status import duration
 
 _MOST_ROWS = 60
 
-_STYLES = {"done": "green", "failed": "red", "train": "", "go on": "yellow", "measure": "yellow"}
+_STYLES = {"done": "green", "failed": "red", "train": "", "merge": "", "go on": "yellow", "measure": "yellow"}
 
 
 def state_of(plan: Plan, trial: Trial) -> str:
-    """`done`, `failed`, `train`, `go on` (from a checkpoint) or `measure` (trained, lacks scores)."""
+    """`done`, `failed`, `train`, `go on` (from a checkpoint), `merge` (another trial trains) or `measure`."""
     if not plan.lacks_training(trial) and not plan.missing_tasks(trial):
         return "done"
     if trial.train_key in plan.failures:
         return "failed"
     if plan.lacks_training(trial):
-        return "go on" if trial.train_key in plan.begun else "train"
+        if trial.is_merged and not plan.trains(trial):
+            return "merge"
+        return "go on" if (trial.merges or trial.train_key) in plan.begun else "train"
     return "measure"
 
 

@@ -10,6 +10,7 @@ from small_sweep import write_small_sweep
 from hybrid.encoder import Encoder
 from hybrid.errors import BadInput
 from sweeps.plan import Plan, make_plan, prepare_sweep
+from sweeps.plan_table import state_of
 from sweeps.run import run_sweep
 from sweeps.spec import Sweep, read_spec
 from sweeps.store import Store
@@ -50,6 +51,8 @@ def test_merged_arms_share_a_training_and_have_scores_of_their_own(planned) -> N
     ]  # fmt: skip
     assert plan.arm("m0 merge0.5").reference == "m1 merge0.5"
     assert sum(plan.trains(trial) for trial in plan.trials) == 2
+    states = [state_of(plan, trial) for trial in plan.trials]
+    assert states == ["merge", "train", "merge", "merge", "train", "merge", "measure"]
     assert len({trial.train_key for trial in plan.trials}) == 7
     first, second = turns(plan.trials)
     assert [plan.trials[i].label for i in first] == ["m1 merge0.5 s1", "m0 merge0.5 s1", "untouched"]
