@@ -210,7 +210,8 @@ def _drawn(shares: Floats, points: Floats) -> Ints:
     """Index whose part of [0, 1), cut in proportion to `shares`, holds each point."""
     ends = np.cumsum(shares)
     found = np.searchsorted(ends, points * ends[-1], side="right")
-    return np.minimum(found, len(shares) - 1).astype(np.int64)
+    held: Ints = np.minimum(found, len(shares) - 1).astype(np.int64)
+    return held
 
 
 def apportion(weights: Sequence[float], count: int) -> list[int]:

@@ -25,9 +25,11 @@ def check_training(
     measures = {arm.get("stop_measure") for arm in arms}
     trained = dict.fromkeys(name for arm in arms for name in arm.get("data") or ())
     for name in dict.fromkeys(arm["stop_on"] for arm in arms if arm.get("stop_on")):
-        roles: list[Role] = (["train"] if "loss" in measures else []) + (
-            ["task"] if measures - {"loss"} else []
-        )
+        roles: list[Role] = []
+        if "loss" in measures:
+            roles.append("train")
+        if measures - {"loss"}:
+            roles.append("task")
         place = _place(source, "stop_on")
         mistakes = [
             sentence

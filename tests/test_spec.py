@@ -253,9 +253,10 @@ def test_every_training_field_can_be_an_axis(read) -> None:
         "patience": "[2]",
         "merge": "[0.0, 0.5, 1.0]",
     }
-    beside = {field: "adapter: lora" for field in ("lora_rank", "lora_alpha", "lora_dropout")} | {
-        field: "stop_on: 'faq:dev'" for field in ("stop_measure", "stop_languages", "stop_every", "patience")
-    }  # fmt: skip
+    beside = dict.fromkeys(("lora_rank", "lora_alpha", "lora_dropout"), "adapter: lora")
+    beside |= dict.fromkeys(
+        ("stop_measure", "stop_languages", "stop_every", "patience"), "stop_on: 'faq:dev'"
+    )  # fmt: skip
     assert set(values) == set(TRAIN_FIELDS)
     assert set(TRAIN_FIELDS) | set(FOLLOWS) == set(TrainConfig.model_fields) | {"examples", "updates"}
     for field, listed in values.items():
