@@ -20,7 +20,7 @@ from hybrid.errors import BadInput
 from hybrid.scores import MEASURES
 from sweeps.crossed import Estimate, estimate, half_width, t_quantile
 from sweeps.macro import macro, set_of
-from sweeps.pairing import Refused, pair, read_scores
+from sweeps.pairing import FEWEST_CLUSTERS, Refused, pair, read_scores
 from sweeps.plan import Plan, Trial
 from sweeps.power import MOST_SEEDS, smallest_detectable
 from sweeps.store import Damaged, Store
@@ -86,6 +86,9 @@ def settles(plan: Plan, store: Store, data_root: Path | None = None, pilot: Stor
             "reference; give a store that has, or leave --pilot out"
         )
     if found:
+        few = {task: min(e.fewest_clusters for e in es) for task, es in found.items() if task}
+        if said := _too_few(few):
+            return replace(blank, sentences=(said,), measured=True)
         own = [e for e in found.values() if e]
         reach = {name: _reach(es, level, sweep.assume.sd_seed) for name, es in found.items()}
         seeds = max(e.seeds for e in own[0])
@@ -106,6 +109,16 @@ def settles(plan: Plan, store: Store, data_root: Path | None = None, pilot: Stor
             f"{points(a.sd_query)} between queries, {points(a.sd_within)} within"
         )
     return _told(replace(blank, source=source, measured=bool(found)), reach)
+
+
+def _too_few(queries: Mapping[str, int]) -> str:
+    """A sentence where a set gets no verdict for its handful of queries; empty if none is like that."""
+    few = [f"{task} has {count}" for task, count in queries.items() if count < FEWEST_CLUSTERS]
+    if not few:
+        return ""
+    return (
+        f"no verdict, whatever the seeds: {', '.join(few)} independent queries, {FEWEST_CLUSTERS} are needed"
+    )
 
 
 def _told(blank: Settles, reach: Mapping[str, Reach]) -> Settles:
@@ -181,6 +194,8 @@ def _assumed(
             f"smallest difference unknown: how many independent queries {', '.join(unknown)} "
             f"{'have' if len(unknown) > 1 else 'has'} is known once measured; --pilot takes a store that has"
         )
+    if said := _too_few({task: count or 0 for task, count in counts.items()}):
+        return said
     sets: dict[str, int] = {}
     for task, count in counts.items():
         sets[set_of(task)] = sets.get(set_of(task), 0) + (count or 0)

@@ -128,6 +128,16 @@ def test_one_seed_and_unknown_queries_are_said(made, tmp_path):
     assert "nothing to settle" in settles(alone, store).sentences[0]
 
 
+def test_a_handful_of_queries_is_said(tmp_path):
+    plan, store = make_sweep(tmp_path / "few", seeds=(1, 2, 3), noise=0.1, queries=12)  # six clusters
+    found = settles(plan, store)
+    assert found.mean is None
+    assert found.sentences == (
+        "no verdict, whatever the seeds: embedded-science has 6, embedded-history has 6 independent queries, "
+        "10 are needed",
+    )
+
+
 def test_the_stated_power_is_the_power():
     """Differences as the pilot's, with no true loss, and a margin of D: no degradation is shown in about 80
     of 100 experiments, by the bounds that decide."""
