@@ -15,6 +15,10 @@ from sweep_process import alive, descendants
 
 RAY = str(Path(sys.executable).parent / "ray")
 SMALL = "--object-store-memory=100000000"
+SEVERAL_HERE = [  # any free ports: nodes of one machine share them
+    *(f"--{name}=0" for name in ("min-worker-port", "max-worker-port", "metrics-export-port")),
+    "--dashboard-agent-listen-port=0",
+]
 
 
 class Node:
@@ -22,7 +26,7 @@ class Node:
 
     def __init__(self, environment: dict[str, str], *options: str) -> None:
         self.process = subprocess.Popen(
-            [RAY, "start", "--block", SMALL, *options],
+            [RAY, "start", "--block", SMALL, *SEVERAL_HERE, *options],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -86,6 +90,7 @@ class Nodes:
     def add(self, cpus: int = 1) -> Node:
         options = (f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
         self.all.append(Node(self.environment, *options))
+        self.all[-1].wait()  # two that start at once on one machine would take each other's ports
         return self.all[-1]
 
 

@@ -40,8 +40,6 @@ def test_sigterm_to_a_node_leads_to_a_checkpoint_and_the_trial_goes_on_elsewhere
     (trained,) = [trial for trial in plan.trials if trial.train is not None]
     with nodes(RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="30") as several:
         two = (several.add(), several.add())
-        for node in two:
-            node.wait()
         words = command(store, spec, data_root, "--address", several.address)
         process = subprocess.Popen(
             words, env=several.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -75,7 +73,6 @@ def test_raylets_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
     done: dict[str, int] = {}
     with nodes() as several:
         current = several.add()
-        current.wait()
         words = command(store, spec, data_root, "--address", several.address)
         process = subprocess.Popen(
             words, env=several.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
