@@ -213,17 +213,6 @@ def test_tables_and_figures_are_files_in_every_form(out, report):
         assert (out / "figures" / f"{figure['name']}.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_report_of_the_same_store_is_the_same_report_and_an_earlier_one_leaves_nothing(made, out, tmp_path):
-    stale = tmp_path / "tables" / "stale.csv"
-    stale.parent.mkdir()
-    stale.write_text("old")
-    write_report(*made, tmp_path)
-    assert not stale.exists()
-    for path in sorted(out.rglob("*")):
-        if path.is_file():
-            assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
-
-
 def test_an_absent_effect_is_reported_as_absent(tmp_path):
     report, text = drawn_without_figures(*make_sweep(tmp_path, shift=no_shift, seeds=(1, 2, 3), noise=0.02))
     assert {one["kind"] for one in report["statements"]} == {"absent"}
@@ -284,27 +273,49 @@ def test_the_command_that_judges_a_file_says_what_the_report_says(tmp_path):
         assert (row["verdict"], row["lower"], row["upper"]) == (same.verdict, same.lower, same.upper)
 
 
-def test_text_of_the_user_cannot_become_markup(tmp_path):
-    plan, store = make_sweep(tmp_path / "store", seeds=(1,), mono_ratios=(1.0, 0.0), languages=("en", "de"))
-    nasty = '<script>alert("&")</script> $x_1$ \\'
+NASTY = '<script>alert("&")</script> $x_1$ \\'
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory):
+    """A small sweep whose name, notes and arms are hostile, and its report."""
+    folder = tmp_path_factory.mktemp("nasty")
+    plan, store = make_sweep(folder / "store", seeds=(1,), mono_ratios=(1.0, 0.0), languages=("en", "de"))
     arms = tuple(
-        replace(a, alias=a.alias + nasty, reference=a.reference and a.reference + nasty) for a in plan.arms
+        replace(a, alias=a.alias + NASTY, reference=a.reference and a.reference + NASTY) for a in plan.arms
     )
-    named = {arm.alias.removesuffix(nasty): arm for arm in arms}
+    named = {arm.alias.removesuffix(NASTY): arm for arm in arms}
     plan = replace(
         plan,
-        sweep=replace(plan.sweep, name=nasty, text=nasty, notes=(nasty,)),
+        sweep=replace(plan.sweep, name=NASTY, text=NASTY, notes=(NASTY,)),
         arms=arms,
         trials=tuple(replace(trial, arm=named[trial.arm.alias]) for trial in plan.trials),
     )
-    write_report(plan, store, tmp_path / "report")
-    text = (tmp_path / "report" / "index.html").read_text()
+    write_report(plan, store, folder / "report")
+    return plan, store, folder / "report"
+
+
+def test_text_of_the_user_cannot_become_markup(nasty):
+    _, _, out = nasty
+    text = (out / "index.html").read_text()
     assert "<script>alert" not in text
-    assert Page(text).headings[0] == nasty
+    assert Page(text).headings[0] == NASTY
     assert Page(text).open == []
-    for path in (tmp_path / "report").rglob("*.tex"):
-        assert nasty not in path.read_text()
-    for path in (tmp_path / "report").rglob("*.svg"):
+    for path in out.rglob("*.tex"):
+        assert NASTY not in path.read_text()
+    for path in out.rglob("*.svg"):
         ElementTree.parse(path)
         assert "<script" not in path.read_text()
-    assert all(re.fullmatch(r"[a-z0-9.-]+", path.name) for path in (tmp_path / "report").rglob("*.*"))
+    assert all(re.fullmatch(r"[a-z0-9.-]+", path.name) for path in out.rglob("*.*"))
+
+
+def test_a_report_of_the_same_store_is_the_same_report_and_an_earlier_one_leaves_nothing(nasty, tmp_path):
+    plan, store, out = nasty
+    stale = tmp_path / "tables" / "stale.csv"
+    stale.parent.mkdir()
+    stale.write_text("old")
+    write_report(plan, store, tmp_path)
+    assert not stale.exists()
+    for path in sorted(out.rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
