@@ -4,9 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from data_files import CORPUS, QRELS, QUERIES, json_lines, write_beir
 
+from hybrid.data.arrow import ArrowStrings
 from hybrid.data.beir import _TEXTS
 from hybrid.data.catalog import DATASETS
 from hybrid.data.collection import read_collection
@@ -75,6 +78,16 @@ def test_texts_can_be_indexed_sliced_and_walked(tmp_path: Path) -> None:
     assert list(texts) == [row["text"] for row in rows]
     with pytest.raises(IndexError):
         texts[20_000]
+
+
+def test_any_rows_of_a_column_in_chunks_are_the_texts_there() -> None:
+    texts = [f"text {i}" for i in range(1000)]
+    column = pa.chunked_array([texts[:300], [], texts[300:700], texts[700:]], type=pa.string())
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 400, 400, 5000):
+        rows = rng.integers(-1, 1000, size=count)
+        assert list(ArrowStrings(column, rows)) == [texts[row] if row >= 0 else None for row in rows]
+    assert list(ArrowStrings(column, np.array([-1, -1]))) == [None, None]
 
 
 def test_absent_documents_and_queries_are_counted(tmp_path: Path) -> None:

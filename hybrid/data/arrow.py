@@ -4,6 +4,7 @@ A corpus of millions of documents stays on disk: only the texts asked for become
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -49,9 +50,22 @@ class ArrowStrings(Sequence[str]):
     def _block(self, start: int) -> list[str]:
         if self.rows is None:
             return cast("list[str]", self.column.slice(start, ROWS).to_pylist())
-        rows = self.rows[start : start + ROWS]
-        texts = self.column.take(pa.array(np.where(rows < 0, 0, rows))).to_pylist()
-        return [text if row >= 0 else cast("str", None) for text, row in zip(texts, rows, strict=True)]
+        return self._take(self.rows[start : start + ROWS])
+
+    def _take(self, rows: npt.NDArray[np.int64]) -> list[str]:
+        """The texts of some rows, chunk by chunk: Arrow's own `take` first copies all chunks into one."""
+        texts = [cast("str", None)] * len(rows)
+        ends = np.cumsum([len(chunk) for chunk in self.column.chunks])  # (chunks,)
+        order = np.argsort(rows, kind="stable")
+        order = order[np.searchsorted(rows[order], 0) :]  # without those that are missing
+        chunk_of = np.searchsorted(ends, rows[order], side="right")
+        bounds = np.flatnonzero(np.diff(chunk_of, prepend=-1, append=len(ends)))
+        for first, last in pairwise(bounds.tolist()):
+            chunk = self.column.chunk(int(chunk_of[first]))
+            inside = rows[order[first:last]] - (ends[chunk_of[first]] - len(chunk))
+            for place, text in zip(order[first:last], chunk.take(pa.array(inside)).to_pylist(), strict=True):
+                texts[place] = text
+        return texts
 
     def __repr__(self) -> str:
         return f"ArrowStrings({len(self)} strings)"
