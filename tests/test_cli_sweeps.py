@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from small_data import write_small_data
 
 from sweeps import cli, commands
+from sweeps.spec import SHIPPED
 
 SMALL = """\
 name: small
@@ -143,3 +145,26 @@ def test_the_published_experiment_is_planned_without_its_files(tmp_path: Path, c
     assert any(
         "train.data[0]: squad-translate-train is not under the data root" in mistake for mistake in mistakes
     )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_published_experiment_runs_dry_by_the_command_in_its_head(tmp_path: Path, monkeypatch) -> None:
+    """The command as it stands in paper.yaml, generated parts in place of the real: every arm and seed."""
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HYBRID_OFFLINE", "1")
+    head = (SHIPPED / "paper.yaml").read_text(encoding="utf-8").partition("name: paper")[0]
+    text = head[head.index("#   sweeps run paper --yes") :].replace("#", "").replace("\\\n", " ")
+    words = [str(tmp_path / "store") if word == "DIR" else word for word in shlex.split(text)]
+    assert words[0] == "sweeps"
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--json"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    plan = subprocess.run(
+        [sys.executable, "-m", "sweeps", "plan", *(w for w in words[2:] if w != "--yes"), "--json"],
+        capture_output=True, text=True, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    found = json.loads(plan.stdout)
+    assert (found["done"], found["todo"]) == (3 * 2 * 3 + 2, 0)
+    assert found["settles"]["measured"] is True
