@@ -215,7 +215,7 @@ def test_impossible_batches_are_refused_before_anything_is_trained(tmp_path: Pat
     sweep = read_spec(str(spec), ["axes.grid.batch_size=[500]"], data_root)
     with pytest.raises(BadInput, match="500"):
         run_sweep(sweep, Store(tmp_path / "store"), data_root, track=False)
-    assert [path.name for path in (tmp_path / "store").iterdir()] == ["tmp"]
+    assert not [path for path in Store(tmp_path / "store").list() if not path.startswith("tmp/")]
 
 
 def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
