@@ -95,7 +95,8 @@ def run_sweep(
                     if track:
                         say_if_tracking_is_away(sweep.tracking.uri, say)
                     say(f"{sweep.name}: {len(plan.todo) - len(plan.failed)} trials to run; starting Ray")
-                    with ray_cluster(address), _scratch() as folder:
+                    # again inside, for Ray sets a handler of its own as it starts
+                    with ray_cluster(address), _terminated_like_interrupted(), _scratch() as folder:
                         overheads = _run(
                             sweep, store, data_root, budget, folder, max_concurrent,
                             changed=tracking.changed, say=say, out=out,
