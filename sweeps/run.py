@@ -94,7 +94,10 @@ def run_sweep(
                 if searching or len(plan.todo) > len(plan.failed):
                     if track:
                         say_if_tracking_is_away(sweep.tracking.uri, say)
-                    say(f"{sweep.name}: {len(plan.todo) - len(plan.failed)} trials to run; starting Ray")
+                    arms = sweep.search.arms if sweep.search is not None and searching else 0
+                    left = len(plan.todo) - len(plan.failed)
+                    what = f"up to {arms} arms to try" if arms else f"{left} trials to run"
+                    say(f"{sweep.name}: {what}; starting Ray")
                     # again inside, for Ray sets a handler of its own as it starts
                     with ray_cluster(address), _terminated_like_interrupted(), _scratch() as folder:
                         overheads = _run(
