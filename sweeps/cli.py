@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some trials failed, 2 bad input, 3 a limit of the sweep wa
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -14,12 +15,15 @@ from hybrid.answer import answer_channel
 from hybrid.errors import BadInput, unusable_place
 from sweeps import commands
 from sweeps.commands import BAD_INPUT, DONE, INTERRUPTED, Answer
+from sweeps.secrets import redacted
 
 Command = Callable[[argparse.Namespace], Answer]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
+    arguments.line = redacted(shlex.join(["sweeps", *words]))
     command: Command = arguments.command
     with answer_channel(arguments.json) as answer:
         try:
@@ -94,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     add("stop", commands.stop, "end the run of a sweep, wherever it runs; what is finished is saved")
     report = add("report", commands.report, "write index.html, tables, figures and report.json")
     report.add_argument("--out", metavar="DIR", help="by default sweeps/<name>/report in the store")
+    report.add_argument(
+        "--scores", action="store_true", help="also scores.parquet, the scores of every query"
+    )
     export = add(
         "export", commands.export, "write the chosen model, its configuration and card; register it in MLflow"
     )

@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         address=arguments.address,
         max_concurrent=arguments.max_concurrent,
         retry_failed=arguments.retry_failed,
+        command=f"`{arguments.line}`",
     )
     print(ended.message)
     return ended.exit_code, asdict(ended)
@@ -111,7 +112,7 @@ def report(arguments: argparse.Namespace) -> Answer:
 
     plan, store = _planned(arguments)
     folder = _folder(arguments, store, plan.sweep, "report")
-    index = write_report(plan, store, folder)
+    index = write_report(plan, store, folder, with_scores=arguments.scores)
     if plan.todo:
         print(f"{len(plan.todo)} of {len(plan.trials)} trials lack results; the report names them")
     print(f"report written: {index}")

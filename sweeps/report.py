@@ -1,6 +1,6 @@
 """The report of a sweep: one page that needs nothing else, its tables and figures as files, its numbers.
 
-index.html  report.json  tables/*.{md,csv,tex}  figures/*.{svg,pdf}
+index.html  report.json  tables/*.{md,csv,tex}  figures/*.{svg,pdf}  and, where asked for, scores.parquet
 """
 
 import json
@@ -8,6 +8,8 @@ from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from sweeps.figures import draw_figures
 from sweeps.plan import Plan
@@ -20,10 +22,12 @@ from sweeps.store import Store
 from sweeps.tables import csv_text, latex, markdown
 
 
-def write_report(plan: Plan, store: Store, out: Path) -> Path:
+def write_report(plan: Plan, store: Store, out: Path, *, with_scores: bool = False) -> Path:
     """Write the report of what the store has of a sweep into the folder `out`; returns its index.html.
 
     Nothing is shown that is not in report.json. Missing and failed trials are named, never filled in.
+    `with_scores` adds scores.parquet: the scores of every query that all of it rests on, in the columns
+    that `sweeps verdict` reads.
     """
     results = load_results(plan, store, every_measure=False)
     report = report_numbers(plan, results)
@@ -43,6 +47,8 @@ def write_report(plan: Plan, store: Store, out: Path) -> Path:
     for figure in figures:
         (out / "figures" / f"{figure.name}.svg").write_bytes(figure.svg)
         (out / "figures" / f"{figure.name}.pdf").write_bytes(figure.pdf)
+    if with_scores:
+        pq.write_table(results.scores, out / "scores.parquet", compression="zstd")
     text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     index = out / "index.html"

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import jsonschema
+import pyarrow.parquet as pq
 import pytest
 from made_sweep import make_sweep, no_shift, paper_like
 
@@ -33,7 +34,7 @@ def drawn_without_figures(plan, store):
 @pytest.fixture(scope="module")
 def out(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    write_report(*made, folder)
+    write_report(*made, folder, with_scores=True)
     return folder
 
 
@@ -260,15 +261,17 @@ def test_with_enough_seeds_the_declared_comparison_gets_a_verdict(tmp_path):
     assert "Shown to be safe down to mono_ratio 0.9 (the sequence stopped at 0: degradation)" in text
 
 
-def test_the_command_that_judges_a_file_says_what_the_report_says(tmp_path):
+def test_the_scores_beside_the_report_give_its_verdicts_again(made, out, report):
     from sweeps.pairing import read_scores
     from sweeps.verdict import judge_sweep
 
-    plan, store = make_sweep(tmp_path, seeds=(1, 2, 3), shift=paper_like, noise=0.02)
-    results = load_results(plan, store)
-    report = report_numbers(plan, results)
-    judged = judge_sweep(read_scores(results.scores, measures=["ndcg_at_10"]), plan.sweep)
-    for row in (row for row in report["verdicts"]["rows"] if row["task"] == "macro"):
+    plan, _ = made
+    judged = judge_sweep(
+        read_scores(pq.read_table(out / "scores.parquet"), measures=["ndcg_at_10"]), plan.sweep
+    )
+    rows = [row for row in report["verdicts"]["rows"] if row["task"] == "macro"]
+    assert rows
+    for row in rows:
         same = judged.of(row["arm"], "macro", "ndcg_at_10", "zero_shot")
         assert (row["verdict"], row["lower"], row["upper"]) == (same.verdict, same.lower, same.upper)
 
