@@ -62,6 +62,8 @@ class Progress:
 
     doing: str  # "loading", "training" or the name of the task being measured
     share: float  # of the doing, 0 to 1
+    loss: float | None = None  # of the last step; None unless training
+    pairs_per_second: float | None = None
 
 
 def run_trial(
@@ -173,7 +175,8 @@ def _train(
             raise Left
 
     def tell(step: Step) -> None:
-        on_progress(Progress("training", step.step / config.steps))
+        share = step.step / config.steps
+        on_progress(Progress("training", share, step.loss, step.pairs_per_second))
 
     start = time.perf_counter()
     result = train(

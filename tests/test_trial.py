@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
 from small_sweep import write_small_sweep
@@ -40,9 +41,16 @@ def all_scores(store: Store, trial: Trial) -> list[list[dict[str, object]]]:
 def test_a_trial_leaves_everything_in_the_store(planned: tuple[Plan, Path], tmp_path: Path) -> None:
     plan, data_root = planned
     store, trial = Store(tmp_path), first(plan)
-    outcome = run_trial(trial, store, data_root)
+    told: list[Progress] = []
+    outcome = run_trial(trial, store, data_root, on_progress=told.append)
     key = trial.train_key or ""
     assert outcome.trained
+    curve = pq.read_table(tmp_path / "models" / key / "curve.parquet")
+    training = [one for one in told if one.doing == "training"]
+    assert [one.share for one in training] == [step / 10 for step in range(1, 11)]
+    assert [one.loss for one in training] == curve["loss"].to_pylist()
+    assert all(one.pairs_per_second for one in training)
+    assert {(one.loss, one.pairs_per_second) for one in told if one.doing != "training"} == {(None, None)}
     assert set(outcome.evaluate_seconds) == {"faq:dev", "faq:test", "bugs:train", "bugs"}
     record = store.record(key)
     assert record is not None
