@@ -2,25 +2,24 @@
 
 A local one listens on the loopback address alone, takes a token nobody else knows, and is gone with
 the process that started it. Before the first trial, `check_cluster` asks what would otherwise be
-found out after hours: does the largest trial fit, does every node see the store and the data.
+found out after hours: does the largest trial fit, does every node see the store and have the data.
 """
 
 import logging
 import os
 import secrets
 import socket
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hybrid.errors import BadInput
-from sweeps.plan import Trial
+from sweeps.node_checks import Expected, check_nodes, expected
+from sweeps.plan import Plan, Trial
 from sweeps.store import Store
 
 _OBJECT_STORE_BYTES = 100 * 2**20  # plans and progress alone pass through it
-_PROBE_SECONDS = 60.0
 _KNOCK_SECONDS = 10.0
 
 _ANYWHERE = {
@@ -29,6 +28,7 @@ _ANYWHERE = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean what they mean here
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C stops the sweep at once: the store has what is finished
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # progress has no objectives of a search
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own record is not used
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",  # Ray's spelling; checked here beforehand
 }
@@ -99,11 +99,27 @@ def auth_mode() -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token"} if os.environ.get("RAY_AUTH_TOKEN") or path.is_file() else {}
 
 
-def check_cluster(trials: Sequence[Trial], store: Store, data_root: Path | None) -> None:
-    """Raise BadInput for what no trial could start with, all of it at once."""
-    mistakes = [*_check_resources(trials), *_check_nodes(store, data_root)]
+def check_cluster(
+    trials: Sequence[Trial],
+    store: Store,
+    data_root: Path | None,
+    plan: Plan | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Expected:
+    """Raise BadInput for what no trial could start with, all of it at once; fetch data where they lack.
+
+    What is returned is to be asked of machines that come later. Without a `plan`, nothing is known of data.
+    """
+    mistakes = _check_resources(trials)
+    nodes = [node for node in _nodes() if node["Alive"]]
+    wanted = expected(plan, trials, store, data_root)
+    if len(nodes) > 1:  # otherwise this machine, which has read it all
+        compute = {n["NodeID"] for n in nodes if any(n["Resources"].get(of) for of in ("CPU", "GPU"))}
+        names = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
+        mistakes += check_nodes(names, compute, wanted, say)
     if mistakes:
         raise BadInput(mistakes)
+    return wanted
 
 
 def _read_settings_again() -> None:
@@ -133,10 +149,8 @@ def _knock(address: str) -> None:
 
 def _check_resources(trials: Sequence[Trial]) -> list[str]:
     """A request that no node can satisfy would wait for ever: compare it with the largest node."""
-    from ray._private.state import state
-
     nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
-    to_come = state.get_max_resources_from_cluster_config() or {}  # what an autoscaler may add
+    to_come = _to_come()
     mistakes = []
     for resource, of, word in (("GPU", "gpus", "GPUs"), ("CPU", "cpus", "CPUs")):
         largest = max(trials, key=lambda trial: float(getattr(trial, of)))
@@ -150,53 +164,14 @@ def _check_resources(trials: Sequence[Trial]) -> list[str]:
     return mistakes
 
 
-def _check_nodes(store: Store, data_root: Path | None) -> list[str]:
-    """Let every node read what this process wrote to the store, write to it, and look for the data."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+def _to_come() -> dict[str, Any]:
+    """The most of each resource that an autoscaler may add as one machine; empty without one."""
+    from ray._private.state import state
 
-    nodes = [node for node in _nodes() if node["Alive"]]
-    if len(nodes) < 2:
-        return []
-    folder = f"tmp/probe-{uuid.uuid4().hex}"
-    store.put_bytes(f"{folder}/driver", b"probe")
-    probe = ray.remote(num_cpus=0)(_probe)
-    try:
-        asked = [
-            probe.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(store, f"{folder}/driver", f"{folder}/{node['NodeID']}", data_root)
-            for node in nodes
-        ]
-        mistakes = []
-        for answer, node in zip(asked, nodes, strict=True):
-            try:
-                mistake = ray.get(answer, timeout=_PROBE_SECONDS)
-            except ray.exceptions.RayError as error:
-                mistake = f"cannot run a task: {str(error).strip().splitlines()[-1]}"
-            if mistake is None and not store.exists(f"{folder}/{node['NodeID']}"):
-                mistake = f"wrote to another store than this machine's {store}"
-            if mistake:
-                mistakes.append(f"node {node['NodeManagerAddress']}: {mistake}")
-        return mistakes
-    finally:
-        store.delete(folder)
+    return dict(state.get_max_resources_from_cluster_config() or {})
 
 
 def _nodes() -> list[dict[str, Any]]:
     import ray
 
     return list(ray.nodes())  # type: ignore[no-untyped-call]
-
-
-def _probe(store: Store, written: str, to_write: str, data_root: Path | None) -> str | None:
-    """Runs on a node: a sentence about what is missing there, or None."""
-    try:
-        if not store.exists(written):
-            return f"the store {store} is another one there; give a shared folder or an address (s3://…)"
-        store.put_bytes(to_write, b"probe")
-    except OSError as error:
-        return f"the store {store} cannot be used there: {error}"
-    if data_root is not None and not data_root.is_dir():
-        return f"there is no data root {data_root}"
-    return None

@@ -135,6 +135,12 @@ def holder(store: Store, sweep_name: str) -> dict[str, Any] | None:
     return lease if time.time() - lease["renewed"] < EXPIRE_SECONDS else None
 
 
+def lease_token(store: Store, sweep_name: str) -> str | None:
+    """What tells the run that holds the lease from all others; None if nobody does."""
+    lease = _read(store, sweep_name)
+    return None if lease is None else str(lease["token"])
+
+
 def ask_to_stop(store: Store, sweep_name: str, *, wait_seconds: float) -> dict[str, Any] | None:
     """Ask whoever runs the sweep to stop and wait for it; returns who that was, None if nobody was.
 
