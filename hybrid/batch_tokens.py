@@ -1,29 +1,40 @@
 """The texts of batches as token ids, and cut into groups of like length that are encoded together."""
 
+from collections.abc import Sequence
+
 from hybrid.batching import Batch, Mixture
 from hybrid.config import TrainConfig
+from hybrid.data.hard_negatives import HardNegatives, laid_out
+from hybrid.data.records import ParallelPairs
 from hybrid.data.tokens import TokenRows
-from hybrid.encoder import Encoder, TokenIds
+from hybrid.encoder import Encoder, Kind, TokenIds
 
 _TOKENISED_AHEAD = 100  # steps
-MOST_KEPT = 200_000  # pairs of a set; of a larger one a run sees too little to tokenise it whole
-_QUESTION, _PASSAGE = -2, -1
+_QUESTION, _PASSAGE, _NEGATIVE = -2, -1, 0
 
 Text = tuple[int, int, str]
 """Which of a row's texts (_QUESTION, _PASSAGE, or the number of a hard negative), the row, the language."""
 
 
 class BatchTokens:
-    """Token ids of the texts that batches use, each distinct text tokenised once, many steps ahead."""
+    """Token ids of the texts that batches use.
+
+    An encoder that keeps tokens has every column of the training sets in this machine's cache, tokenised as
+    a whole by whoever needs it first. One that does not tokenises each distinct text once, many steps ahead.
+    """
 
     def __init__(self, config: TrainConfig, mixture: Mixture, encoder: Encoder) -> None:
         self.config, self.mixture, self.encoder = config, mixture, encoder
+        self.keeps = encoder.keeps_tokens and encoder.tokenizer_digest is not None
+        self.columns: dict[tuple[int, int, str], TokenRows] = {}
+        self.negatives: dict[tuple[int, str], HardNegatives] = {}
         self.known: dict[Text, TokenIds] = {}
-        self.columns: dict[tuple[int, int, str], TokenRows | None] = {}
         self.ready = range(0)  # steps whose texts are all tokenised
 
     def of(self, batch: Batch) -> list[TokenIds]:
         """The B questions, then their B passages, then the hard negatives."""
+        if self.keeps:
+            return [self.kept(text) for text in _texts(batch)]
         if batch.step not in self.ready:
             self.ready = range(batch.step, min(batch.step + _TOKENISED_AHEAD, self.config.steps))
             ahead = [self.mixture.batch(step) for step in self.ready]
@@ -32,9 +43,6 @@ class BatchTokens:
 
     def tokenize(self, new: set[Text]) -> None:
         pool, config = self.mixture.pool, self.config
-        if self.encoder.keeps_tokens:
-            self.known.update({text: kept for text in new if (kept := self.kept(text)) is not None})
-            new = new - self.known.keys()
         asked = sorted(text for text in new if text[0] == _QUESTION)
         questions = [pool.question(row, language) for _, row, language in asked]
         ids = self.encoder.tokenize(questions, "query", max_length=config.max_query_length)
@@ -47,22 +55,31 @@ class BatchTokens:
         ids = self.encoder.tokenize(passages, "passage", max_length=config.max_passage_length)
         self.known.update(zip(told, ids, strict=True))
 
-    def kept(self, text: Text) -> TokenIds | None:
-        """From this machine's cache, which holds the texts of a language as a whole; None: not held there."""
+    def kept(self, text: Text) -> TokenIds:
+        """From this machine's cache, which holds the texts of a language as a whole."""
         which, row, language = text
         pairs, index = self.mixture.pool.rows[row]
-        if which not in (_QUESTION, _PASSAGE) or len(pairs) > MOST_KEPT:
-            return None
-        column = (id(pairs), which, language)
-        if column not in self.columns:
-            asked, config = which == _QUESTION, self.config
-            self.columns[column] = self.encoder.kept_tokens(
-                (pairs.questions if asked else pairs.passages)[language],
-                "query" if asked else "passage",
-                max_length=config.max_query_length if asked else config.max_passage_length,
-            )
-        rows = self.columns[column]
-        return None if rows is None else rows[index]
+        if which == _QUESTION:
+            return self.column(pairs, which, language, pairs.questions[language])[index]
+        if which == _PASSAGE:
+            return self.column(pairs, which, language, pairs.passages[language])[index]
+        if (id(pairs), language) not in self.negatives:
+            self.negatives[id(pairs), language] = laid_out(pairs.negatives[language])
+        negatives = self.negatives[id(pairs), language]
+        return self.column(pairs, _NEGATIVE, language, negatives.texts)[negatives.place(index, which)]
+
+    def column(
+        self, pairs: ParallelPairs, which: int, language: str, texts: Sequence[str | None]
+    ) -> TokenRows:
+        """The token ids of all texts of one kind, read or made when they are first asked for."""
+        key = (id(pairs), which, language)
+        if key not in self.columns:
+            kind: Kind = "query" if which == _QUESTION else "passage"
+            length = self.config.max_query_length if kind == "query" else self.config.max_passage_length
+            rows = self.encoder.kept_tokens(texts, kind, max_length=length)
+            assert rows is not None  # of an encoder that keeps tokens
+            self.columns[key] = rows
+        return self.columns[key]
 
 
 def _texts(batch: Batch) -> list[Text]:

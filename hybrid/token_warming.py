@@ -1,8 +1,8 @@
 """Tokenise beforehand what trials will ask for, so that the first of them need not."""
 
-from hybrid.batch_tokens import MOST_KEPT
 from hybrid.config import EvalConfig, TrainConfig
 from hybrid.coverage import known_coverage
+from hybrid.data.hard_negatives import laid_out
 from hybrid.data.records import ParallelPairs, Task
 from hybrid.encoder import Encoder
 from hybrid.evaluate import in_blocks
@@ -20,9 +20,10 @@ def warm_task(encoder: Encoder, task: Task, config: EvalConfig) -> None:
 
 
 def warm_pairs(encoder: Encoder, pairs: ParallelPairs, config: TrainConfig) -> None:
-    """Keep the tokens of a training set, in the languages that are trained on."""
-    if len(pairs) > MOST_KEPT:
-        return
+    """Keep the tokens of a training set in the languages trained on; hard negatives where they are used."""
     for language in config.languages or pairs.languages:
         encoder.kept_tokens(pairs.questions[language], "query", max_length=config.max_query_length)
         encoder.kept_tokens(pairs.passages[language], "passage", max_length=config.max_passage_length)
+        if config.hard_negatives and language in pairs.negatives:
+            texts = laid_out(pairs.negatives[language]).texts
+            encoder.kept_tokens(texts, "passage", max_length=config.max_passage_length)

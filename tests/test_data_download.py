@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import tarfile
 import threading
 import time
@@ -230,6 +231,8 @@ def test_a_set_of_several_files_is_fetched_file_by_file(
     monkeypatch.setitem(DATASETS, "flora", replace(DATASETS["xquad-r"], name="flora", files=files, sha256={}))
     server.faults = ["truncate"]
     assert set(load_task("flora").queries) == {"de", "en"}
+    (Path(os.environ["HYBRID_CACHE"]) / "data" / "flora" / "de.json").unlink()
+    assert set(load_task("flora").queries) == {"de", "en"}, "a set that was fetched in part is completed"
 
 
 def test_a_set_in_many_folders_shares_one_archive(

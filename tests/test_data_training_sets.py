@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from data_files import json_lines
 
+from hybrid.data import mmarco_triples
+from hybrid.data.arrow import ArrowStrings
 from hybrid.data.catalog import DATASETS
+from hybrid.data.digests import pairs_digest
+from hybrid.data.hard_negatives import HardNegatives
 from hybrid.data.locate import check_names
 from hybrid.data.pairs import load_pairs
 from hybrid.data.tasks import load_task
@@ -141,6 +146,61 @@ def test_mmarco_without_a_translation_leaves_the_pair_out_of_that_language(tmp_p
     assert pairs.notes == ("2 judgements lack their query or passage in de",)
 
 
+def test_mmarco_s_triples_give_hard_negatives_with_the_same_passages_in_every_language(
+    tmp_path: Path,
+) -> None:
+    folder = write_mmarco(tmp_path)
+    before = load_pairs("mmarco", tmp_path)
+    assert before.negatives == {}
+    write(
+        folder / "data" / "triples.train.ids.small.tsv",
+        "10\t0\t2\n10\t0\t1\n10\t0\t2\n11\t2\t1\n12\t2\t2\n12\t2\t7\n99\t0\t1\n",
+    )
+    pairs = load_pairs("mmarco", tmp_path)
+    assert list(pairs.pair_ids) == list(before.pair_ids)
+    assert list(pairs.questions["de"]) == list(before.questions["de"])
+    for language, name in (("en", "english"), ("de", "german")):
+        assert list(pairs.negatives[language]) == [[f"{name} 2", f"{name} 1"], [f"{name} 1"], []]
+        assert isinstance(pairs.negatives[language], HardNegatives)
+        assert isinstance(pairs.negatives[language].texts, ArrowStrings), "memory-mapped"
+        assert len(pairs.negatives[language].texts) == 2, "a passage of many queries is held once"
+    assert pairs.notes == (
+        "1 negatives of triples.train.ids.small.tsv are of queries without a relevant passage: left out",
+        "1 negatives of triples.train.ids.small.tsv are relevant to their query: left out",
+        "1 negatives of triples.train.ids.small.tsv are not there in every language: left out",
+    )
+    assert pairs.digest != before.digest
+
+
+def test_mmarco_s_own_files_suffice_the_triples_say_what_is_relevant(tmp_path: Path) -> None:
+    folder = write_mmarco(tmp_path)
+    (folder / "qrels.train.tsv").unlink()
+    (mistake,) = pairs_mistakes(tmp_path, "mmarco")
+    assert mistake.startswith(f"{folder}/data/triples.train.ids.small.tsv: is not there")
+    write(folder / "data" / "triples.train.ids.small.tsv", "12\t2\t0\n10\t0\t1\n12\t2\t1\n12\t1\t0\n")
+    pairs = load_pairs("mmarco", tmp_path)
+    assert list(pairs.pair_ids) == ["12:2", "12:1", "10:0"]
+    assert list(pairs.passages["de"]) == ["german 2", "german 1", "german 0"]
+    assert list(pairs.negatives["de"]) == [["german 0"], ["german 0"], ["german 1"]]
+
+
+def test_of_a_query_s_negatives_the_first_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmarco_triples, "NEGATIVES", 2)
+    path = write(tmp_path / "triples.tsv", "".join(f"{q}\t0\t{p}\n" for p in (5, 5, 3, 4, 3) for q in (2, 1)))
+    positives, negatives = mmarco_triples.read_triples(path)
+    assert positives.to_pylist() == [{"query": 2, "passage": 0}, {"query": 1, "passage": 0}]
+    assert [tuple(row.values()) for row in negatives.to_pylist()] == [(2, 5), (2, 3), (1, 5), (1, 3)]
+
+
+@pytest.mark.parametrize("line", ["1\t2", "1\t2\tthree", "1 2 3", "1\t2\t3\t4"])
+def test_bad_triples_are_refused_with_their_line(tmp_path: Path, line: str) -> None:
+    folder = write_mmarco(tmp_path)
+    path = write(folder / "data" / "triples.train.ids.small.tsv", f"10\t0\t1\n{line}\n")
+    assert pairs_mistakes(tmp_path, "mmarco") == (
+        f"{path}:2: three ids, whole numbers with tabs between, are wanted",
+    )
+
+
 def test_a_line_without_a_tab_is_refused(tmp_path: Path) -> None:
     folder = write_mmarco(tmp_path)
     path = write(folder / "data" / "google" / "collections" / "german_collection.tsv", "0\teins\n1 zwei\n")
@@ -231,6 +291,9 @@ def test_a_user_s_own_pairs(tmp_path: Path, form: str) -> None:
     assert list(pairs.pair_ids) == ["a", "b", "c"]
     assert list(pairs.questions["fr"]) == ["quoi ?", None, None]
     assert pairs.clusters[0] == pairs.clusters[1] != pairs.clusters[2]
+    assert isinstance(pairs.questions["fr"], ArrowStrings), "memory-mapped"
+    as_lists = {lang: list(texts) for lang, texts in pairs.passages.items()}
+    assert pairs.digest == pairs_digest(replace(pairs, passages=as_lists))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +327,11 @@ def test_hard_negatives_of_a_user_s_own_pairs(tmp_path: Path, form: str) -> None
         path.parent.mkdir()
         pq.write_table(pa.Table.from_pylist(rows), path)
     pairs = load_pairs("own", tmp_path)
-    assert pairs.negatives == {"en": [["no", "nor"], []], "de": [["nein", "nicht"], []]}
+    expected = {"en": [["no", "nor"], []], "de": [["nein", "nicht"], []]}
+    assert {language: list(texts) for language, texts in pairs.negatives.items()} == expected
+    assert [pairs.negatives["de"][0], pairs.negatives["de"][1]] == expected["de"]
+    assert list(pairs.negatives["en"].texts) == ["no", "nor"], "of its language alone"  # type: ignore[attr-defined]
+    assert pairs.digest == pairs_digest(replace(pairs, negatives=expected)), "as of lists"
     rows[1]["negatives"] = ["nein"]
     write(tmp_path / "uneven" / "pairs.jsonl", json_lines(rows))
     (mistake,) = pairs_mistakes(tmp_path, "uneven")

@@ -43,6 +43,10 @@ class ArrowStrings(Sequence[str]):
             return cast("str", None)
         return cast("str", self.column[row].as_py())
 
+    def taken(self, rows: npt.NDArray[np.int64]) -> "ArrowStrings":
+        """The strings at some places, in the order given."""
+        return ArrowStrings(self.column, rows if self.rows is None else self.rows[rows])
+
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), ROWS):
             yield from self._block(start)

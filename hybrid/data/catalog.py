@@ -170,6 +170,17 @@ def _mr_tydi(language: str, in_full: str) -> DataSet:
     )
 
 
+_MMARCO_FILES = (
+    "data/triples.train.ids.small.tsv",
+    *(f"data/google/queries/train/{name}_queries.train.tsv" for name in MMARCO_LANGUAGES.values()),
+    *(f"data/google/collections/{name}_collection.tsv" for name in MMARCO_LANGUAGES.values()),
+)
+_XTREME_SQUAD = "https://storage.googleapis.com/xtreme_translations/SQuAD/translate-train"
+_XTREME_SQUAD_FILES = tuple(
+    f"squad.translate.train.en-{lang}.json"
+    for lang in ("ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
+)
+
 _TRAINING = (
     DataSet(
         "mmarco",
@@ -179,8 +190,9 @@ _TRAINING = (
         home="https://huggingface.co/datasets/unicamp-dl/mmarco",
         splits=(),
         default_split=None,
+        files={name: _HUB.format("unicamp-dl/mmarco", name) for name in _MMARCO_FILES},
         sources=("msmarco",),
-        note="judgements are MS MARCO's qrels.train.tsv",
+        note="58 GB in all languages; a data root may hold any of them, and MS MARCO's qrels.train.tsv",
     ),
     DataSet(
         "squad-translate-train",
@@ -190,6 +202,10 @@ _TRAINING = (
         home="https://github.com/google-research/xtreme",
         splits=(),
         default_split=None,
+        files={
+            "train-v1.1.json": "https://rajpurkar.github.io/SQuAD-explorer/dataset/train-v1.1.json",
+            **{name: f"{_XTREME_SQUAD}/{name}" for name in _XTREME_SQUAD_FILES},
+        },
         sources=("squad",),
     ),
     DataSet(

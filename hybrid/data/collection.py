@@ -49,6 +49,14 @@ class Collection:
         rows = np.flatnonzero(found.to_numpy())
         return dict(zip(self.table["id"].take(pa.array(rows)).to_pylist(), rows.tolist(), strict=True))
 
+    def places_of(self, ids: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """(ids,) the row of each of these distinct ids, -1 where it is not there; for millions of them."""
+        found = pc.fill_null(pc.index_in(self.table["id"], value_set=ids), -1).to_numpy()
+        rows = np.full(len(ids), -1, dtype=np.int64)
+        there = np.flatnonzero(found >= 0)
+        rows[found[there]] = there
+        return rows
+
 
 def json_texts(id_field: str, title_field: str | None, text_field: str) -> Reader:
     """Reader of JSON Lines; a text is `(title + " " + text).strip()`, as BEIR joins them."""

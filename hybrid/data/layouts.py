@@ -96,7 +96,8 @@ LAYOUTS: dict[str, Layout] = {
         mmarco.files,
         None,
         mmarco.read_pairs,
-        holds="data/google/{collections,queries/train} and qrels.train.tsv",
+        holds="data/google/{collections,queries/train}, and data/triples.train.ids.small.tsv or "
+        "qrels.train.tsv",
     ),
     "mkqa": Layout(
         mkqa.recognises,

@@ -50,9 +50,12 @@ def locate(
         raise BadInput(f"{name}: a pool is of one large collection; measure {levelled.task} in full")
     files = LAYOUTS[source.dataset.layout].files
     absent = [path for path in files(source) if not path.is_file()]
+    from_root = folder is not None and root is not None and folder.is_relative_to(root)
+    if not from_root and row is not None:  # fetching may have been cut off after some of its files
+        absent += [path for path in (source.folder / name for name in row.files) if not path.is_file()]
     if not absent:
         return source
-    if folder is not None and root is not None and folder.is_relative_to(root):
+    if from_root:
         holds = LAYOUTS[source.dataset.layout].holds
         raise BadInput([f"{path}: is not there ({name} is read from {holds})" for path in absent])
     source = replace(source, folder=_supply(source.dataset, root, supply, probe))

@@ -4,11 +4,13 @@ One JSON object a line: example_id, queries {lang: text}, answers {lang: [{type,
 of a question is the text of its first answer; questions without such a text are left out and counted.
 """
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from hybrid.data.languages import is_language
 from hybrid.data.lines import json_lines, refuse
+from hybrid.data.parallel_rows import Pairs, Row, parallel_pairs
 from hybrid.data.records import ParallelPairs
 from hybrid.data.source import Source
 from hybrid.errors import BadInput
@@ -28,8 +30,10 @@ def files(source: Source) -> list[Path]:
 
 def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  answers have no parts
     (path,) = files(source)
-    questions: dict[str, list[str | None]] = {}
-    passages: dict[str, list[str | None]] = {}
+    return parallel_pairs(path, _parse, kind="mkqa", name=source.name)
+
+
+def _parse(path: Path) -> Generator[Row, None, Pairs]:
     ids: list[str] = []
     seen: set[str] = set()
     mistakes: list[str] = []
@@ -39,39 +43,31 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
         if not isinstance(asked, dict) or not isinstance(answered, dict) or "example_id" not in value:
             mistakes.append(f"{path}:{number}: the fields example_id, queries and answers are wanted")
             continue
-        if str(value["example_id"]) in seen:
+        name = str(value["example_id"])
+        if name in seen:
             mistakes.append(f"{path}:{number}: the example_id {value['example_id']!r} stands there already")
             continue
-        seen.add(str(value["example_id"]))
+        seen.add(name)
         unknown = [lang for lang in asked if not is_language(lang)]
         if unknown:
             mistakes.append(f"{path}:{number}: {unknown[0]!r} is no language code of ISO 639-1")
             continue
-        pair = {lang: (text, _first_text(answered.get(lang))) for lang, text in asked.items()}
-        complete = {lang: both for lang, both in pair.items() if isinstance(both[0], str) and both[1]}
+        complete = {
+            lang: (text, answer)
+            for lang, text in asked.items()
+            if isinstance(text, str) and (answer := _first_text(answered.get(lang)))
+        }
         if not complete:
             unanswered += 1
             continue
-        for language in complete.keys() - questions.keys():
-            questions[language], passages[language] = [None] * len(ids), [None] * len(ids)
-        ids.append(str(value["example_id"]))
-        for language in questions:
-            question, answer = complete.get(language, (None, None))
-            questions[language].append(question)
-            passages[language].append(answer)
+        for language, (question, answer) in complete.items():
+            yield len(ids), language, question, answer, []
+        ids.append(name)
     refuse(mistakes)
     if not ids:
         raise BadInput(f"{path}: holds no question with an answer")
-    order = sorted(questions)
-    return ParallelPairs(
-        name=source.name,
-        pair_ids=ids,
-        clusters=ids,
-        questions={lang: questions[lang] for lang in order},
-        passages={lang: passages[lang] for lang in order},
-        digest="",
-        notes=(f"{unanswered} questions have no short answer: left out",) if unanswered else (),
-    )
+    notes = (f"{unanswered} questions have no short answer: left out",) if unanswered else ()
+    return Pairs(ids, ids, notes)
 
 
 def _first_text(answers: Any) -> str | None:

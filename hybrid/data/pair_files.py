@@ -5,7 +5,7 @@ are translations of each other; a pair may be missing in a language. Pairs with 
 negatives of each other. `negatives` is a list of hard negatives, the same passages in every language.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from hybrid.data.clusters import connected
 from hybrid.data.languages import is_language
 from hybrid.data.lines import json_lines, refuse
+from hybrid.data.parallel_rows import Pairs, Row, parallel_pairs
 from hybrid.data.records import ParallelPairs
 from hybrid.data.source import Source
 from hybrid.errors import BadInput
@@ -37,49 +38,34 @@ def files(source: Source) -> list[Path]:
 def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  passages have no parts
     """The pairs in the order in which their ids first stand in the file."""
     (path,) = files(source)
+    return parallel_pairs(path, _parse, kind=f"pairs {path.suffix}", name=source.name)
+
+
+def _parse(path: Path) -> Generator[Row, None, Pairs]:
     place: dict[str, int] = {}
-    texts: dict[str, dict[int, tuple[str, str]]] = {}  # language -> pair -> question, passage
-    negatives: dict[str, dict[int, list[str]]] = {}  # language -> pair -> its hard negatives
+    counts: dict[str, dict[int, int]] = {}  # language -> pair -> its hard negatives
     links: list[tuple[tuple[str, str], tuple[str, str]]] = []
     mistakes: list[str] = []
     empty = 0
     for where, row in _rows(path):
         problem = _problem(row)
-        if problem is None and place.get(row["id"], -1) in texts.get(row["lang"], {}):
+        if problem is None and place.get(row["id"], -1) in counts.get(row["lang"], {}):
             problem = f"the pair {row['id']!r} stands in {row['lang']} already"
         if problem is None:
-            problem = _other_count(row, place.get(row["id"], -1), negatives)
+            problem = _other_count(row, place.get(row["id"], -1), counts)
         if problem is not None:
             mistakes.append(f"{where}: {problem}")
             continue
+        negatives = row.get("negatives") or []
         pair = place.setdefault(row["id"], len(place))
-        texts.setdefault(row["lang"], {})[pair] = (row["question"], row["passage"])
-        negatives.setdefault(row["lang"], {})[pair] = row.get("negatives") or []
+        counts.setdefault(row["lang"], {})[pair] = len(negatives)
         links.append((("pair", row["id"]), ("passage", row.get("passage_id") or f"of pair {row['id']}")))
         empty += not row["question"].strip() or not row["passage"].strip()
+        yield pair, row["lang"], row["question"], row["passage"], negatives
     refuse(mistakes)
-    if not place:
-        raise BadInput(f"{path}: holds no pair")
     groups = connected(links)
-    languages = sorted(texts)
-    return ParallelPairs(
-        name=source.name,
-        pair_ids=list(place),
-        clusters=[groups["pair", pair][1] for pair in place],
-        questions={
-            lang: [texts[lang].get(i, (None, None))[0] for i in range(len(place))] for lang in languages
-        },
-        passages={
-            lang: [texts[lang].get(i, (None, None))[1] for i in range(len(place))] for lang in languages
-        },
-        digest="",
-        notes=(f"{empty} rows have an empty question or passage",) if empty else (),
-        negatives={
-            lang: [negatives[lang].get(i, []) for i in range(len(place))]
-            for lang in languages
-            if any(any(of_language.values()) for of_language in negatives.values())
-        },
-    )
+    notes = (f"{empty} rows have an empty question or passage",) if empty else ()
+    return Pairs(list(place), [groups["pair", pair][1] for pair in place], notes)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -118,13 +104,13 @@ def _problem(row: dict[str, Any]) -> str | None:
     return None
 
 
-def _other_count(row: dict[str, Any], pair: int, negatives: dict[str, dict[int, list[str]]]) -> str | None:
+def _other_count(row: dict[str, Any], pair: int, counts: dict[str, dict[int, int]]) -> str | None:
     """Hard negatives are the same passages in every language, so there are equally many of them."""
     count = len(row.get("negatives") or [])
-    for language, of_language in negatives.items():
-        if pair in of_language and len(of_language[pair]) != count:
+    for language, of_language in counts.items():
+        if of_language.get(pair, count) != count:
             return (
-                f"the pair {row['id']!r} has {count} negatives in {row['lang']} and {len(of_language[pair])} "
+                f"the pair {row['id']!r} has {count} negatives in {row['lang']} and {of_language[pair]} "
                 f"in {language}; give the same passages in each"
             )
     return None
