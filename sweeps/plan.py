@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from hybrid.config import EvalConfig, TrainConfig, model_key, score_key, train_key, untouched_key
 from hybrid.data.levels import is_pool, read_level
-from hybrid.data.pairs import Passage
 from hybrid.data.records import Precision
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
 from sweeps.arms import Arm, name_arms
 from sweeps.digests import Digests
+from sweeps.disjoint import refuse_shared, shared_notes, training_sets
 from sweeps.estimate import seconds_left
 from sweeps.plan_notes import mixed_precision, not_here, nothing_to_choose_on, other_lengths, same_training
 from sweeps.spec import Group, Sweep
@@ -172,7 +172,7 @@ def make_plan(
             notes=(
                 *nothing_to_choose_on(sweep),
                 *other_lengths(sweep, trials),
-                *map(str, digests.overlaps(_training(sweep), sweep.evaluate.tasks)),
+                *shared_notes(sweep, digests),
                 *not_here(digests),
             ),
         )
@@ -198,8 +198,7 @@ def prepare_sweep(
     digests = _digests(sweep, data_root, cached_only=False)
     for backbone in _backbones(sweep):
         digests.backbone(backbone)
-    training = _training(sweep)
-    for name, passage in training:
+    for name, passage in training_sets(sweep):
         digests.pairs(name, passage)
     if sweep.train.get("stop_on") or "stop_on" in sweep.axes:
         for arm in name_arms(sweep.points, sweep.reference, _backbone(sweep)):
@@ -208,23 +207,10 @@ def prepare_sweep(
         digests.task(read_level(task).task)
     if digests.unknown:
         raise BadInput(digests.unknown)
-    shared = [found for found in digests.overlaps(training, sweep.evaluate.tasks) if found.whole_texts]
-    if shared and not sweep.evaluate.allow_overlap:
-        remedy = "use other sets, or say evaluate: {allow_overlap: true}"
-        raise BadInput(f"{sweep.path}: {found}; {remedy}" for found in shared)
+    refuse_shared(sweep, digests)
     from sweeps.pools import prepare_pools
 
     prepare_pools(sweep, digests, _backbones(sweep), data_root, store, say)
-
-
-def _training(sweep: Sweep) -> list[tuple[str, Passage]]:
-    """Every training set with every kind of passage that some arm takes from it."""
-    names = dict.fromkeys(name for data in sweep.axes.get("data") or (sweep.train["data"],) for name in data)
-    return [
-        (name, passage)
-        for name in names
-        for passage in sweep.axes.get("passage") or (sweep.train["passage"],)
-    ]
 
 
 def steps_of(fields: Mapping[str, Any]) -> int:

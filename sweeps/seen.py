@@ -27,9 +27,10 @@ def maybe_seen_by(task: str, backbones: Iterable[str]) -> list[str]:
 
 
 def seen_by(task: str, backbones: Iterable[str]) -> list[str]:
-    """Backbones that are known to have been trained on a task's collection."""
-    return [
-        name
-        for name in dict.fromkeys(backbones)
-        if name in BACKBONES and origins(task) & set(BACKBONES[name].seen or ())
-    ]
+    """Backbones that are known to have been trained on a task's collection; said where at second hand."""
+    found = []
+    for name in dict.fromkeys(backbones):
+        shared = origins(task) & set(BACKBONES[name].seen or ()) if name in BACKBONES else frozenset()
+        if shared:
+            found.append(f"{name} (unconfirmed)" if shared <= set(BACKBONES[name].unconfirmed) else name)
+    return found

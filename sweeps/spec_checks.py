@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from hybrid.backbones import resolve
+from hybrid.backbones import added_pooling, resolve
 from hybrid.data.catalog import DATASETS
 from hybrid.data.levels import queries_of
 from hybrid.data.locate import Role, check_names, locate
@@ -32,11 +32,13 @@ def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bo
     tasks = [written for path in (*SELECTION, *REPORTING) for written in texts(source.value, path)]
     for path, name in backbones:
         try:
-            remote_code = resolve(name).remote_code
+            backbone = resolve(name)
+            remote_code = backbone.remote_code
             if remote_code and source.value.get("trust_remote_code") is not True:
                 source.mistake(path, f"{name} runs code of its repository; allow it: trust_remote_code: true")
             elif remote_code:
                 notes.append(f"{name} runs code of its repository: trust_remote_code")
+            notes += added_pooling(backbone)
         except BadInput as error:
             for sentence in error.mistakes:
                 source.mistake(path, sentence)
@@ -50,9 +52,9 @@ def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bo
     notes += _check_groups(source, training, data_root)
     for _, name in backbones:
         for _, task in texts(source.value, REPORTING[1]):
-            if seen_by(task, [name]):
+            if seen := seen_by(task, [name]):
                 notes.append(
-                    f"{task} is zero-shot with respect to fine-tuning alone: {name} was itself trained on "
+                    f"{task} is zero-shot with respect to fine-tuning alone: {seen[0]} was itself trained on "
                     "that collection"
                 )
             elif maybe_seen_by(task, [name]):

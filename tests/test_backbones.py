@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hybrid.backbones import BACKBONES, Backbone, backbone_digest, backbone_path, resolve
+from hybrid.data.catalog import DATASETS
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
 
@@ -26,6 +27,14 @@ def test_rows_are_named_as_they_are_keyed_and_source_is_a_hub_name_or_in_the_pac
         assert row.name == name
         assert "/" in row.source
         assert row.synthetic == name.startswith("embedded-")
+
+
+def test_what_a_backbone_had_seen_is_named_as_in_the_catalog_and_has_its_source():
+    known = frozenset().union(*(row.provenance for row in DATASETS.values()))
+    for row in BACKBONES.values():
+        assert set(row.seen or ()) | set(row.may_have_seen) <= known
+        assert set(row.unconfirmed) <= set(row.seen or ())
+        assert row.synthetic or row.seen is None or row.seen_from, row.name
 
 
 def test_an_unknown_name_lists_the_closest_and_the_known():

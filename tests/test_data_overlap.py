@@ -8,6 +8,7 @@ from data_files import QRELS, json_lines, write_beir, write_parallel
 
 from hybrid.data.overlap import SEQUENCE, contamination, letters, overlap
 from hybrid.data.records import ParallelPairs, Task, Texts
+from hybrid.data.shared_queries import count_shared, shared_queries
 
 
 @pytest.fixture(autouse=True)
@@ -109,3 +110,46 @@ def test_it_is_computed_once_and_known_only_for_the_files_as_they_are(tmp_path: 
         json_lines([{"_id": "q1", "text": "new?"}, {"_id": "q2", "text": "newer?"}])
     )
     assert contamination("birds", "birds:test", tmp_path, cached_only=True) is None
+
+
+def test_a_copy_under_another_name_asks_the_same_questions(tmp_path: Path) -> None:
+    write_beir(tmp_path / "birds")
+    renamed = [{"_id": "x1", "text": "WHICH mammal  flies"}, {"_id": "x2", "text": "Which bird swims?!"}]
+    write_beir(tmp_path / "mine", queries=json_lines(renamed), qrels={"test": "x1\td1\t1\nx2\td2\t1\n"})
+    assert shared_queries("mine", "birds", tmp_path, cached_only=True) is None
+    found = shared_queries("mine", "birds", tmp_path)
+    assert found is not None
+    assert str(found) == "mine chooses and birds reports: they share 2 of 2 queries by text"
+    assert found.same
+    assert shared_queries("mine", "birds", tmp_path, cached_only=True) == found
+    (tmp_path / "mine" / "queries.jsonl").write_text(json_lines([{"_id": "x1", "text": "Other?"}]))
+    assert shared_queries("mine", "birds", tmp_path, cached_only=True) is None
+
+
+def test_splits_ask_other_questions_and_pairs_are_compared_too(tmp_path: Path) -> None:
+    write_parallel(tmp_path / "qa", articles=16)
+    apart = shared_queries("qa:dev", "qa:test", tmp_path)
+    assert apart is not None
+    assert (apart.shared, apart.same) == (0, False)
+    lines = [
+        {"id": str(n), "lang": "de", "question": f"was frisst Vogel {n} 0?", "passage": "Korn"}
+        for n in range(16)
+    ]
+    lines = [{**line, "question": f"what frisst Vogel {line['id']} 0?"} for line in lines]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pairs.jsonl").write_text(json_lines(lines))
+    found = shared_queries("mine", "qa:test", tmp_path, role="train")
+    assert found is not None
+    assert (found.shared, found.queries) == (4, 16), "one of each paragraph of the four test articles"
+
+
+def test_a_few_questions_in_common_are_counted_and_no_copy() -> None:
+    many = [f"what is number {i}?" for i in range(100)]
+    found = count_shared(
+        measured(["What is number 5", *(f"who is {i}?" for i in range(99))], many), measured(many, many)
+    )
+    assert (found.shared, found.queries, found.share, found.same) == (1, 100, 0.01, False)
+    part = count_shared(measured(many[:3], many), measured(many, many))
+    assert (part.shared, part.share, part.same) == (3, 1.0, True), (
+        "all of the set that chooses is in the other"
+    )

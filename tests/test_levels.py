@@ -180,15 +180,20 @@ def test_a_set_made_from_a_training_set_is_not_zero_shot(tmp_path: Path, root: P
 
 def test_what_backbones_had_seen_is_said_before_a_run(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "seen.yaml"
-    for name in ("nq", "climate-fever-pool"):
+    for name in ("nq", "climate-fever-pool", "quora"):
         write_beir(root / name)
-    spec = SPEC.replace("ZERO_SHOT", "[nq, scifact, climate-fever-pool]")
-    backbones = "grid: {backbone: [minilm-l6, gte-multilingual-base, embedded-labse], "
-    path.write_text(spec.replace("grid: {", backbones) + "trust_remote_code: true\n")
+    spec = SPEC.replace("ZERO_SHOT", "[nq, scifact, climate-fever-pool, quora]")
+    backbones = "grid: {backbone: [minilm-l6, me5-small, some-one/his-model, embedded-labse], "
+    path.write_text(spec.replace("grid: {", backbones))
     notes = read_spec(str(path), data_root=root).notes
     said = [note for note in notes if "train" in note and not note.startswith("train.")]
+    trained = "is zero-shot with respect to fine-tuning alone: {} was itself trained on that collection"
     assert said == [
-        "nq is zero-shot with respect to fine-tuning alone: minilm-l6 was itself trained on that collection",
+        f"nq {trained.format('minilm-l6')}",
         "scifact may not be new to minilm-l6: it was trained on text of that kind",
-        "what gte-multilingual-base was trained on before is not known: no set can be said to be new to it",
+        f"quora {trained.format('minilm-l6')}",
+        f"nq {trained.format('me5-small')}",
+        "scifact may not be new to me5-small: it was trained on text of that kind",
+        f"quora {trained.format('me5-small (unconfirmed)')}",
+        "what some-one/his-model was trained on before is not known: no set can be said to be new to it",
     ]

@@ -328,6 +328,35 @@ def test_text_that_is_trained_on_and_measured_is_refused(sweep_of, tmp_path: Pat
     assert any("faq:train and bugs share" in note for note in plan.notes)
 
 
+def copy_of_bugs(root: Path) -> None:
+    """The test queries of `bugs` as a user's own folder, with other ids, as both splits."""
+    (root / "mine" / "qrels").mkdir(parents=True)
+    (root / "mine" / "corpus.jsonl").write_text((root / "bugs" / "corpus.jsonl").read_text())
+    lines = [f'{{"_id": "own{i}", "text": "Bugs: query {i}"}}\n' for i in (3, 4, 5)]
+    (root / "mine" / "queries.jsonl").write_text("".join(lines))
+    judged = "query-id\tcorpus-id\tscore\n" + "".join(f"own{i}\td{i}\t1\n" for i in (3, 4, 5))
+    for split in ("train", "test"):
+        (root / "mine" / "qrels" / f"{split}.tsv").write_text(judged)
+
+
+def test_a_copy_of_a_reporting_set_under_another_name_cannot_choose(tmp_path: Path, backbone: Path) -> None:
+    root = write_small_data(tmp_path / "own")
+    copy_of_bugs(root)
+    path = tmp_path / "copy.yaml"
+    path.write_text(SMALL.replace("BACKBONE", str(backbone)), encoding="utf-8")
+    shared = "mine chooses and bugs reports: they share 3 of 3 queries by text"
+    choosing, allowed = "evaluate.select_on.zero_shot=[mine]", "evaluate.allow_overlap=true"
+    with pytest.raises(BadInput, match=shared):
+        prepare_sweep(read_spec(str(path), [choosing], root), root)
+    sweep = read_spec(str(path), [choosing, allowed], root)
+    prepare_sweep(sweep, root)
+    assert shared in planned(sweep, tmp_path, root)[0].notes
+    for measure in ("map", "loss"):
+        stopping = ["train.stop_on=mine", f"train.stop_measure={measure}", allowed]
+        with pytest.raises(BadInput, match="they share 3 of 3 queries by text; stop by another set"):
+            prepare_sweep(read_spec(str(path), stopping, root), root)
+
+
 def test_a_sweep_can_be_looked_at_where_its_data_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
