@@ -55,11 +55,12 @@ def coverage(encoder: Encoder, task: Task, config: EvalConfig) -> list[Coverage]
     """One entry for each language of the task's documents; nothing is embedded."""
     length = config.max_document_length or encoder.shipped_passage_length
     tokens = _document_tokens(encoder, task, length)
-    rows = []
+    rows, last = [], list(task.documents)[-1]
     for language, documents in task.documents.items():
         seen = list(islice(tokens, min(len(documents), _LOOKED_AT)))
-        for _ in islice(tokens, len(documents) - len(seen)):  # of this language, not looked at
-            pass
+        if language != last:  # what of this language is not looked at stands before the next
+            for _ in islice(tokens, len(documents) - len(seen)):
+                pass
         hashes = np.array([_hash(ids) for ids in seen], dtype=np.uint64)
         _, place, times = np.unique(hashes, return_inverse=True, return_counts=True)
         many = times[place] > 1

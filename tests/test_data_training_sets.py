@@ -95,6 +95,14 @@ def test_an_id_in_two_shards_and_a_half_shard_are_refused(tmp_path: Path) -> Non
         load_task("miracl-sw", tmp_path)
 
 
+def test_a_corpus_without_some_of_its_published_files_is_noted(tmp_path: Path) -> None:
+    write_miracl(tmp_path, "ko")  # of three files the first two
+    assert load_task("miracl-ko", tmp_path).notes == (
+        "1 of the 3 files of the corpus are not there: docs-2.jsonl.gz",
+    )
+    assert "1 of the 3 files" in load_pairs("miracl-ko", tmp_path).notes[0]
+
+
 def test_files_of_a_language_that_is_not_there_are_named(tmp_path: Path) -> None:
     write_miracl(tmp_path, "sw")
     found = check_names(["miracl-te"], role="task", data_root=tmp_path)
@@ -135,6 +143,14 @@ def test_mmarco_is_parallel_by_its_ids(tmp_path: Path) -> None:
     assert list(pairs.questions["de"]) == ["was 10", "was 11", "was 12"]
     assert list(pairs.passages["en"]) == ["english 0", "english 2", "english 2"]
     assert pairs.clusters[1] == pairs.clusters[2] != pairs.clusters[0]
+
+
+def test_a_collection_in_a_language_nobody_knows_is_noted(tmp_path: Path) -> None:
+    folder = write_mmarco(tmp_path)
+    write(folder / "data" / "google" / "collections" / "klingon_collection.tsv", "0\tnull\n")
+    pairs = load_pairs("mmarco", tmp_path)
+    assert pairs.languages == ("de", "en")
+    assert pairs.notes == ("klingon_collection.tsv is in no language of mMARCO: not read",)
 
 
 def test_mmarco_without_a_translation_leaves_the_pair_out_of_that_language(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
         assert triples is not None  # locate refuses a folder with neither
         columns = (triples[0][name].cast(pa.string()).to_pylist() for name in ("query", "passage"))
         positives = list(zip(*columns, strict=True))
+    notes += _strangers(source.folder)
     wanted = sorted({q for q, _ in positives}), sorted({d for _, d in positives})
     questions, passages, collections = {}, {}, {}
     for language in (lang for lang in MMARCO_LANGUAGES if _texts(source.folder, lang)[0] in texts):
@@ -156,6 +157,15 @@ def _places(ids: "Sequence[str] | pa.ChunkedArray", among: pa.Array) -> Ints:
     )
     places: Ints = pc.fill_null(found, -1).to_numpy().astype(np.int64)
     return places
+
+
+def _strangers(folder: Path) -> list[str]:
+    """A note on collections in languages that the set does not have."""
+    known = {f"{name}_collection.tsv" for name in MMARCO_LANGUAGES.values()}
+    there = sorted(
+        path.name for path in (folder / "data" / "google" / "collections").glob("*_collection.tsv")
+    )
+    return [f"{name} is in no language of mMARCO: not read" for name in there if name not in known]
 
 
 def _texts(folder: Path, language: str) -> tuple[Path, Path]:

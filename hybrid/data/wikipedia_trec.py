@@ -90,6 +90,10 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
 def _read(source: Source) -> Judged:
     found = _files(source)
     qrels, notes = read_qrels(found.qrels, trec=True)
+    shards = [name for name in source.dataset.files if "/docs-" in name]
+    absent = [Path(name).name for name in shards if not (source.folder / name).is_file()]
+    if absent:
+        notes.append(f"{len(absent)} of the {len(shards)} files of the corpus are not there: {_some(absent)}")
     return Judged(
         read_collection(found.corpus, found.reader, kind=found.kind),
         read_collection([found.topics], tsv_texts, kind="tsv"),
@@ -97,3 +101,7 @@ def _read(source: Source) -> Judged:
         found.qrels.name,
         tuple(notes),
     )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
