@@ -82,11 +82,14 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from hybrid.backbones import added_pooling, resolve
     from hybrid.config import EvalConfig
     from hybrid.data.tasks import load_task
     from hybrid.encoder import Encoder, hardware_precision
     from hybrid.evaluate import Corpora, evaluate, summarise
 
+    for note in added_pooling(resolve(arguments.model)):
+        print(f"note: {note}", file=sys.stderr)
     encoder = Encoder.load(
         arguments.model, device=arguments.device, trust_remote_code=arguments.trust_remote_code
     )
@@ -114,12 +117,12 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _mistakes_of_evaluate(arguments: argparse.Namespace, names: Sequence[str]) -> list[str]:
-    from hybrid.backbones import resolve
+    from hybrid.backbones import forbidden_code, resolve
     from hybrid.data.locate import check_names
 
     mistakes: list[str] = []
     try:
-        resolve(arguments.model)
+        mistakes += forbidden_code(resolve(arguments.model), arguments.trust_remote_code)
     except BadInput as error:
         mistakes += error.mistakes
     if not names:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from hybrid.backbones import Backbone, resolve
+from hybrid.backbones import Backbone, forbidden_code, resolve
 from hybrid.data.records import Precision
 from hybrid.data.tokens import TokenRows, tokens_of
 from hybrid.errors import BadInput
@@ -31,6 +31,7 @@ Kind = Literal["query", "passage"]
 TokenIds = NDArray[np.int32]
 
 _TEXTS_TOKENISED_TOGETHER = 4096
+_NO_LIMIT = 2**30  # tokens
 
 
 def hardware_precision(device: str = "cpu") -> Precision:
@@ -61,7 +62,7 @@ class Encoder:
         self.keeps_tokens = keeps_tokens
         self.backbone = backbone
         transformer: Any = model[0]
-        longest = model.max_seq_length or 512
+        longest = min(model.max_seq_length or 512, positions_of(model) or _NO_LIMIT)
         self.shipped_query_length = int(backbone.max_query_length or transformer.query_length or longest)
         self.shipped_passage_length = int(
             backbone.max_passage_length or transformer.document_length or longest
@@ -90,11 +91,8 @@ class Encoder:
         backbone = resolve(name_or_path)
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise BadInput("device 'cuda': this machine has no GPU that torch can use; take device 'cpu'.")
-        if backbone.remote_code and not trust_remote_code:
-            raise BadInput(
-                f"backbone {backbone.name!r} runs Python code from {backbone.source!r}; "
-                "allow that with --trust-remote-code, in a sweep file with `trust_remote_code: true`."
-            )
+        if refused := forbidden_code(backbone, trust_remote_code):
+            raise BadInput(refused)
         model = load_model(backbone, device, trust_remote_code)
         mistakes = check_model(name_or_path, model, max_query_length, max_passage_length)
         if mistakes:

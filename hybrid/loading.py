@@ -8,9 +8,10 @@ from typing import Any
 from huggingface_hub import HfApi
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from hybrid.backbones import Backbone, absent, backbone_path
+from hybrid.backbones import Backbone, absent, backbone_path, code_is_forbidden
 from hybrid.errors import BadInput
 
 
@@ -21,7 +22,7 @@ def load_model(backbone: Backbone, device: str, trust_remote_code: bool) -> Sent
         _check_hub(backbone)
     try:
         with no_progress_bars():
-            return SentenceTransformer(
+            model = SentenceTransformer(
                 str(path),
                 device=device,
                 trust_remote_code=trust_remote_code,
@@ -29,9 +30,12 @@ def load_model(backbone: Backbone, device: str, trust_remote_code: bool) -> Sent
                 local_files_only=isinstance(path, Path),
             )
     except Exception as error:  # a spoilt file fails in as many ways as there are formats
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise BadInput(code_is_forbidden(backbone)) from error
         if isinstance(path, str):
             raise BadInput(f"{absent(backbone)} ({_first_line(error)})") from error
         raise BadInput(f"{path}: no sentence-transformers model can be read: {_first_line(error)}") from error
+    return model.float()  # some ship in half precision, in which small updates of a weight would be lost
 
 
 def check_model(
@@ -54,10 +58,11 @@ def check_model(
 def positions_of(model: SentenceTransformer) -> int | None:
     """The longest text, in tokens, that the transformer has positions for; None: any."""
     transformer: Any = model[0]
-    config = transformer.model.config
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    if positions and "roberta" in config.model_type:
-        return positions - 2  # its first position stands after the padding's
+    positions: int | None = getattr(transformer.model.config, "max_position_embeddings", None)
+    for module in transformer.model.modules():
+        padding, table = getattr(module, "padding_idx", None), getattr(module, "position_embeddings", None)
+        if positions and isinstance(padding, int) and isinstance(table, nn.Embedding):
+            return positions - padding - 1  # as of RoBERTa: its first position stands after the padding's
     return positions or None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from hybrid.backbones import backbone_digest, resolve
+from hybrid.backbones import added_pooling, backbone_digest, forbidden_code, resolve
 from hybrid.config import TrainConfig, model_key, train_key
 from hybrid.config_file import read_config, write_config
 from hybrid.data.locate import Role, check_names
@@ -38,7 +38,7 @@ def train_in_folder(
 
     Raises BadInput, with every mistake, before anything is written.
     """
-    _check(config, folder, data_root)
+    _check(config, folder, data_root, trust_remote_code)
     record_file = folder / "record.json"
     if (folder / "model").is_dir() and record_file.is_file():
         record: dict[str, Any] = json.loads(record_file.read_text(encoding="utf-8"))
@@ -63,6 +63,9 @@ def train_in_folder(
         device=config.device,
         trust_remote_code=trust_remote_code,
     )
+    notes = added_pooling(resolve(config.backbone)) + [note for one in pairs for note in one.notes]
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder / "config.yaml", config, provenance)
     shown = 0.0
@@ -110,6 +113,7 @@ def train_in_folder(
         "train_key": trained,
         "model_key": model_key(trained, config.merge),
         "synthetic": any(one.synthetic for one in pairs),
+        "notes": notes,
     }
     _write_json(record_file, record)
     partial.replace(folder / "model")
@@ -117,10 +121,10 @@ def train_in_folder(
     return {**record, "already_finished": False}
 
 
-def _check(config: TrainConfig, folder: Path, data_root: Path | None) -> None:
+def _check(config: TrainConfig, folder: Path, data_root: Path | None, trust_remote_code: bool) -> None:
     mistakes: list[str] = []
     try:
-        resolve(config.backbone)
+        mistakes += forbidden_code(resolve(config.backbone), trust_remote_code)
     except BadInput as error:
         mistakes += error.mistakes
     mistakes += [f"{field}: {sentence}." for field, sentence in contradictions([config.model_dump()])]

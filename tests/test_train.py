@@ -128,6 +128,9 @@ def test_cached_gradients_of_real_architectures_are_the_plain_ones_dropout_inclu
     found = []
     for chunk in (None, 5):
         encoder = Encoder.load(name)
+        for module in encoder.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.1  # the embedded backbones ship without
         encoder.model.train()
         run = training._Run(config, Mixture(config, Pool([make_pairs()])), encoder)
         run.chunk = chunk
@@ -135,8 +138,12 @@ def test_cached_gradients_of_real_architectures_are_the_plain_ones_dropout_inclu
         token_ids = run.tokens.of(batch)
         torch.manual_seed(5)
         loss = run.backward(batch, token_ids, pieces(token_ids, 10**9, 5))  # the same pieces draw alike
-        found.append((loss, {n: w.grad for n, w in run.optimizer.weights.items() if w.grad is not None}))
+        grads = {n: w.grad.clone() for n, w in run.optimizer.weights.items() if w.grad is not None}
+        found.append((loss, grads))
     (plain_loss, plain), (cached_loss, cached) = found
+    encoder.model.eval()
+    undropped = run.backward(batch, token_ids, pieces(token_ids, 10**9, 5))
+    assert abs(undropped - plain_loss) > 1e-4  # dropout was there
     assert cached_loss == pytest.approx(plain_loss, rel=1e-6)
     assert plain.keys() == cached.keys()
     whole = torch.linalg.norm(torch.cat([gradient.flatten() for gradient in plain.values()]))
@@ -281,8 +288,10 @@ def test_a_checkpoint_that_cannot_be_read_is_an_event(backbone, tmp_path):
     assert digest_of(encoder) == digest_of(trained(config_of(backbone))[1])
 
 
-def test_too_little_memory_halves_the_chunk_and_changes_nothing_else(backbone, monkeypatch):
-    config = config_of(backbone)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("chunk", [None, 10])
+def test_too_little_memory_halves_the_chunk_and_changes_nothing_else(backbone, monkeypatch, chunk, precision):
+    config = config_of(backbone, chunk_size=chunk, precision=precision)
     forward = Encoder.forward
 
     def forward_of_few(self, input_ids, attention_mask):
@@ -293,11 +302,51 @@ def test_too_little_memory_halves_the_chunk_and_changes_nothing_else(backbone, m
 
     monkeypatch.setattr(Encoder, "forward", forward_of_few)
     result, encoder = trained(config)
-    assert [event["step"] for event in result.events] == [1, 1, 1]
     sizes = [event["chunk_size"] for event in result.events]
-    assert sizes == [sizes[0], sizes[0] // 2, sizes[0] // 4]
+    if chunk is None:  # first the whole batch as one chunk, then its half and its quarter
+        assert sizes == [sizes[0], sizes[0] // 2, sizes[0] // 4]
+    else:
+        assert sizes == [5, 2]
+    assert [event["step"] for event in result.events] == [1] * len(sizes)
+    assert result.mixture["batch_size"] == 8
     monkeypatch.setattr(Encoder, "forward", forward)
-    assert digest_of(trained(config_of(backbone, chunk_size=sizes[-1]))[1]) == digest_of(encoder)
+    smaller = config.model_copy(update={"chunk_size": sizes[-1]})
+    assert digest_of(trained(smaller)[1]) == digest_of(encoder)
+
+
+@pytest.mark.parametrize("chunk", [None, 8])
+def test_memory_that_runs_out_late_in_a_step_leaves_nothing_of_the_first_try(backbone, monkeypatch, chunk):
+    """Out of memory at the last forward pass of step 3, when parts of the gradient may be there already."""
+    config, forward, step_of = config_of(backbone, chunk_size=chunk), Encoder.forward, training._Run.step
+    monkeypatch.setitem(training._PIECE_TOKENS, "cpu", 600)  # so that a plain step has several pieces, too
+    calls: list[int] = []  # the step of each forward pass
+    now = 0
+
+    def step(self, number):
+        nonlocal now
+        now = number + 1
+        if changed is not None and now == 3:
+            self.chunk = changed
+        return step_of(self, number)
+
+    def count(self, *inputs):
+        calls.append(now)
+        if len(calls) == limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(self, *inputs)
+
+    monkeypatch.setattr(training._Run, "step", step)
+    monkeypatch.setattr(Encoder, "forward", count)
+    changed, limit = None, 0
+    trained(config)
+    changed, limit = None, sum(one <= 3 for one in calls)
+    assert calls.count(3) > 1
+    calls.clear()
+    result, encoder = trained(config)
+    (event,) = result.events
+    assert event["step"] == 3
+    changed, limit = event["chunk_size"], 0
+    assert digest_of(trained(config)[1]) == digest_of(encoder)
 
 
 SHORT_OF_MEMORY = """
