@@ -33,6 +33,23 @@ def test_candidates_of_unknown_tokens_are_counted():
     assert runes.unknown_share == 3 / 4
 
 
+def test_of_large_languages_the_first_documents_are_looked_at_each_its_own(monkeypatch):
+    documents = {
+        lang: Texts([f"{lang}:{n}" for n in range(5)], [f"{word} {n % 2}" for n in range(5)])
+        for lang, word in (("en", "cat"), ("xx", "ᚠ"), ("yy", "ᚦ ᚢ"))
+    }
+    queries = {lang: Texts(["q"], ["cat"]) for lang in documents}
+    qrels = {lang: {"q": {f"{lang}:4": 1, f"{lang}:0": 1}} for lang in documents}
+    task = Task("toy", ("mono",), queries, documents, qrels, "")
+    encoder = Encoder.load("minilm-l6")
+    whole = coverage(encoder, task, EvalConfig())
+    assert [(one.candidates, one.indistinguishable) for one in whole] == [(5, 3)] * 3
+    monkeypatch.setattr("hybrid.coverage._LOOKED_AT", 3)
+    found = coverage(encoder, task, EvalConfig())
+    assert [(one.candidates, one.indistinguishable) for one in found] == [(3, 1)] * 3
+    assert [one.unknown_share for one in found] == [0.0, 1 / 2, 2 / 3]
+
+
 def test_it_is_looked_at_once_for_a_tokenizer_and_a_task_s_content(tmp_path, monkeypatch):
     monkeypatch.setenv("HYBRID_CACHE", str(tmp_path))
     texts = Texts(["a", "b", "c"], ["one cat", "one cat", "ᚠ"])
