@@ -20,6 +20,7 @@ from hybrid.data.arrow import ArrowStrings
 from hybrid.data.records import Task, Texts
 from hybrid.encoder import Encoder, Kind
 from hybrid.errors import BadInput
+from hybrid.freed_memory import keep_freed_memory
 from hybrid.metrics import MEASURES
 from hybrid.score_table import ScoreRows, macro, summarise
 from hybrid.scores import MEASURES_OF_SETTING
@@ -53,6 +54,7 @@ def evaluate(
     `corpora` keeps documents' vectors for further tasks of the same weights over the same documents.
     Raises BadInput if no query counts, FloatingPointError if an embedding is not finite.
     """
+    keep_freed_memory()
     total = sum(len(texts) for texts in (*task.queries.values(), *task.documents.values()))
     done = 0
 

@@ -7,6 +7,7 @@ import torch
 from torch.utils import deterministic
 
 from hybrid.config import TrainConfig
+from hybrid.freed_memory import keep_freed_memory
 from hybrid.loss import random_state, set_random_state
 
 _NO_MEMORY = (
@@ -32,6 +33,7 @@ def process_of(config: TrainConfig) -> Iterator[None]:
     only_deterministic = torch.are_deterministic_algorithms_enabled()
     filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
+    keep_freed_memory()
     try:
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid.config import TrainConfig
+from hybrid.freed_memory import free_memory
 from sweeps.attempts import Attempts
-from sweeps.memory import free_memory
 from sweeps.merged import refuse_failed_training, store_merged
 from sweeps.plan import Trial
 from sweeps.pools import read_task
