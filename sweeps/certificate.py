@@ -64,7 +64,7 @@ def certificate(
 
 def _verdict(plan: Plan, choice: Choice, results: Results) -> dict[str, Any]:
     """Rows of the arm, mean of sets first; for a reference arm there are none."""
-    found = verdicts_of(plan, judge(plan, results))
+    found = verdicts_of(plan, judge(plan, results), results)
     rows = [row for row in found["rows"] if row["arm"] == choice.arm]
     rows.sort(key=lambda row: row["task"] != "macro")
     if plan.arm(choice.arm).reference == choice.arm:

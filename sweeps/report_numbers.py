@@ -54,7 +54,7 @@ def report_numbers(plan: Plan, results: Results) -> dict[str, Any]:
         "series": series,
         "values": values,
         "differences": differences,
-        "verdicts": verdicts_of(plan, judged),
+        "verdicts": verdicts_of(plan, judged, results),
         "statements": statements(blocks, series, differences),
         "effects": effects_of(plan, judged, series),
         "pareto": pareto_of(plan, judged),

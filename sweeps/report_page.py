@@ -116,7 +116,10 @@ def _machines(report: Mapping[str, Any]) -> list[str]:
     kinds = report["cost"]["hardware"]
     of = {kind: [t["label"] for t in report["trials"] if t["hardware"] == kind] for kind in kinds}
     parts = [f"{kind}: {', '.join(labels[:6])}{' …' * (len(labels) > 6)}" for kind, labels in of.items()]
-    return [f"Mixed hardware: trials ran on unlike machines, so times do not compare. {'; '.join(parts)}."]
+    return [
+        "Mixed hardware: trials ran on unlike machines, so times do not compare, and verdicts across them "
+        f"are marked. {'; '.join(parts)}."
+    ]
 
 
 def _template(name: str) -> str:

@@ -86,6 +86,7 @@ def _flags(row: Mapping[str, Any]) -> str:
         "missing_reference": "no reference scores",
         "missing_scores": "scores missing",
         "handful_of_queries": "a handful of queries",
+        "unlike_machines": "trained on unlike hardware",
     }
     return ", ".join(words[flag] for flag in row["flags"] if flag in words)
 

@@ -8,7 +8,9 @@ from hybrid.scores import MEASURES
 from sweeps.comparisons import FEWEST_SEEDS, Judged
 from sweeps.degradation import DEGRADATION, INCONCLUSIVE, MACRO, NO_DEGRADATION, REFUSED, Verdict
 from sweeps.plan import Plan
+from sweeps.results import Results
 from sweeps.tables import points
+from sweeps.unlike_machines import mark_unlike
 
 WORDS = {
     NO_DEGRADATION: "no degradation",
@@ -35,7 +37,7 @@ def question_of(plan: Plan) -> str:
     return f"{text}, and does that depend on {rest}?" if rest else f"{text}?"
 
 
-def verdicts_of(plan: Plan, judged: Judged | None) -> dict[str, Any]:
+def verdicts_of(plan: Plan, judged: Judged | None, results: Results) -> dict[str, Any]:
     """Verdicts of every arm against its reference on the guardrail's group: the mean of its sets, the
     declared comparison, and each set. `sentence` answers the question, or says why nothing does."""
     rail = plan.sweep.guardrail
@@ -47,6 +49,7 @@ def verdicts_of(plan: Plan, judged: Judged | None) -> dict[str, Any]:
         and v.family.startswith(("primary", "exploratory:"))
         and v.query_lang is None
     ]
+    rows = mark_unlike(rows, results.trials)
     declared = [row for row in rows if row["task"] == MACRO]
     return {
         "rows": rows,

@@ -181,6 +181,23 @@ def test_machines_that_differ_are_marked(made, monkeypatch):
     assert "times do not compare" in text
 
 
+def test_verdicts_across_unlike_hardware_are_marked(made):
+    plan, store = made
+    assert not any("unlike_machines" in row["flags"] for row in seen(plan, store)[0]["verdicts"]["rows"])
+    for trial in plan.trials_of(plan.arm("m0")):
+        path = f"models/{trial.train_key}/record.json"
+        record = store.get_json(path)
+        record["hardware"]["processor"] = "Another CPU" if trial.seed in (2, 3) else "Example CPU"
+        store.put_json(path, record)
+    report, text = seen(plan, store)
+    marked = {row["arm"]: "unlike_machines" in row["flags"] for row in report["verdicts"]["rows"]}
+    assert marked == {"m0.5": False, "m0": True}
+    (note,) = [note for note in declared(report)["m0"]["notes"] if "unlike hardware" in note]
+    assert "(2 seeds, such as Another CPU against Example CPU)" in note
+    assert "trained on unlike hardware" in text
+    assert "verdicts across them are marked" in text
+
+
 def test_a_sweep_with_nothing_done_still_has_a_report(tmp_path):
     plan, store = make_sweep(tmp_path, seeds=(1,))
     store.delete("models")
