@@ -1,18 +1,25 @@
-"""The pairs of all training sets in one row order, and which of them are no negatives of each other."""
+"""The pairs of all training sets in one row order, and which of them are no negatives of each other.
 
-from collections.abc import Hashable, Sequence
+Texts are told apart by 64-bit hashes of them, so that millions of pairs take some numbers each.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-from hybrid.data.clusters import connected
 from hybrid.data.records import ParallelPairs
 
 Ints = npt.NDArray[np.int64]
 
 UNKNOWN = -1
 """Cluster of a hard negative that is the passage of no pair."""
+
+_MISSING = 0  # hash of no text
 
 
 class Pool:
@@ -28,22 +35,27 @@ class Pool:
         self.rows: list[tuple[ParallelPairs, int]] = []
         self.left_out = 0
         self.pairs_in = dict.fromkeys(self.languages, 0)  # language -> pairs it has, those left out too
-        names: list[str] = []
-        numbers: list[int] = []
+        parts: list[tuple[Ints, Ints, Ints, Ints]] = []
         for number, one in enumerate(sets):
-            columns = [(lang, one.questions[lang], one.passages[lang]) for lang in self.languages]
-            for row in range(len(one)):
-                there = [lang for lang, q, p in columns if q[row] is not None and p[row] is not None]
-                for lang in there:
-                    self.pairs_in[lang] += 1
-                if len(there) == len(columns):
-                    self.rows.append((one, row))
-                    names.append(f"{number}:{one.clusters[row]}")
-                    numbers.append(number)
-                else:
-                    self.left_out += 1
-        self.sets = np.array(numbers, dtype=np.int64)  # (pairs,) which training set a row is of
-        self.clusters = _merge_equal_texts(names, self)
+            questions, passages = (
+                np.array([_hashes(texts[lang]) for lang in self.languages], dtype=np.int64).reshape(
+                    len(self.languages), len(one)
+                )
+                for texts in (one.questions, one.passages)
+            )  # (languages, pairs) each
+            there = (questions != _MISSING) & (passages != _MISSING)
+            for lang, count in zip(self.languages, there.sum(axis=1).tolist(), strict=True):
+                self.pairs_in[lang] += count
+            kept = np.flatnonzero(there.all(axis=0))
+            self.left_out += len(one) - len(kept)
+            self.rows += [(one, row) for row in kept.tolist()]
+            named = _hashes(f"{number}:{name}" for name in one.clusters)
+            parts.append((np.full(len(kept), number), named[kept], questions[:, kept], passages[:, kept]))
+        numbers, names, asked, told = zip(*parts, strict=True)
+        self.sets: Ints = np.concatenate(numbers)  # (pairs,) which training set a row is of
+        self._passages: Ints = np.concatenate(told, axis=1)  # (languages, pairs) hashes
+        columns = [np.concatenate(names), *np.concatenate(asked, axis=1), *self._passages]
+        self.clusters = _merged(columns)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,40 +81,64 @@ class Pool:
         pairs, index = self.rows[row]
         if any(lang not in pairs.negatives for lang in self.languages):
             return []
-        of_language = [(lang, pairs.negatives[lang][index]) for lang in self.languages]
+        of_language = [_hashes(pairs.negatives[lang][index]) for lang in self.languages]
         found = []
-        for number in range(min(len(texts) for _, texts in of_language)):
-            known = (self._cluster_of_passage.get((lang, texts[number])) for lang, texts in of_language)
+        for number in range(min(len(hashes) for hashes in of_language)):
+            known = (self._cluster_of(i, int(hashes[number])) for i, hashes in enumerate(of_language))
             cluster = next((cluster for cluster in known if cluster is not None), UNKNOWN)
             if cluster != self.clusters[row]:
                 found.append((number, cluster))
         return found
 
+    def _cluster_of(self, language: int, passage: int) -> int | None:
+        """The cluster of the pairs with a passage, by its hash; None: it is the passage of none."""
+        order, hashes = self._by_passage[language]
+        place = int(np.searchsorted(hashes, passage))
+        if place == len(hashes) or hashes[place] != passage:
+            return None
+        return int(self.clusters[order[place]])
+
     @cached_property
-    def _cluster_of_passage(self) -> dict[tuple[str, str], int]:
-        return {
-            (lang, self.passage(row, lang)): int(self.clusters[row])
-            for lang in self.languages
-            for row in range(len(self))
-        }
+    def _by_passage(self) -> list[tuple[Ints, Ints]]:
+        """For every language its rows by the hashes of their passages, and those hashes."""
+        orders = [np.argsort(hashes, kind="stable") for hashes in self._passages]
+        return [(order, hashes[order]) for order, hashes in zip(orders, self._passages, strict=True)]
 
 
-def _merge_equal_texts(names: Sequence[str], pool: Pool) -> Ints:
-    """(pairs,) cluster numbers; clusters that share a question or passage text in any language are one.
+def _hashes(texts: Iterable[str | None]) -> Ints:
+    """(texts,) a number for each text, _MISSING for None."""
+    found = bytearray()
+    for text in texts:
+        if text is None:
+            found += bytes(8)
+        else:
+            found += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return np.frombuffer(bytes(found), dtype="<i8").astype(np.int64)
+
+
+def _merged(columns: Sequence[Ints]) -> Ints:
+    """(pairs,) cluster numbers, in the order of their first rows; rows with one value in a column are one.
 
     Two pairs with the same passage are relevant to each other's question, and so are two with the same
     question; merging in all languages at once keeps the relation the same in every arm.
     """
-    edges: list[tuple[Hashable, Hashable]] = []
-    for row, name in enumerate(names):
-        edges.append((row, ("cluster", name)))
-        for language in pool.languages:
-            edges.append((row, ("question", language, pool.question(row, language))))
-            edges.append((row, ("passage", language, pool.passage(row, language))))
-    first = connected(edges)
-    numbers: dict[Hashable, int] = {}
-    merged = [numbers.setdefault(first[row], len(numbers)) for row in range(len(names))]
-    return np.array(merged, dtype=np.int64)
+    count = len(columns[0])
+    if not count:
+        return np.empty(0, dtype=np.int64)
+    groups = []
+    nodes = count  # the rows, then the values of every column
+    for column in columns:
+        values, place = np.unique(column, return_inverse=True)
+        groups.append(nodes + place)
+        nodes += len(values)
+    rows, ends = np.tile(np.arange(count), len(columns)), np.concatenate(groups)
+    graph = csr_array((np.ones(len(rows), dtype=np.int8), (rows, ends)), shape=(nodes, nodes))
+    components = connected_components(graph, directed=False)[1][:count]
+    _, first, place = np.unique(components, return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    merged: Ints = number[place]
+    return merged
 
 
 def conflicts(clusters: Ints, others: Sequence[int] = ()) -> npt.NDArray[np.bool_]:
