@@ -14,14 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.budget import Budget
+from sweeps.estimate import share_done
 from sweeps.plan import Trial
 from sweeps.status import duration, progress_path
 from sweeps.store import Store
 
 _WRITE_SECONDS = 5.0
 _DRAW_SECONDS = 0.25
-_LINE_SECONDS = 60.0  # between lines of progress where there is no terminal
+_LINE_SECONDS = 60.0  # to the first line of progress where there is no terminal; twice as long to each other
+_LONGEST_LINE_SECONDS = 1800.0
 _SHOWN = 16  # rows of the live table
+_WIDEST = 32  # characters of a value: a backbone may be a long path
+_ENOUGH = 0.02  # share of a trial after which its pace says something
+_STYLES = {"running": "green", "failed": "red", "waiting": "dim"}
 _NOTE_CHARACTERS = 200
 _ORDER = ("running", "waiting", "failed", "done", "stopped")
 
@@ -33,6 +38,8 @@ class _Row:
     state: str = "waiting"  # waiting, running, done, failed, stopped
     doing: str = ""
     share: float = 0.0
+    loss: float | None = None
+    pairs_per_second: float | None = None
     started: float = 0.0
     seconds: float = 0.0
 
@@ -55,6 +62,7 @@ class Board:
         self._slots = 1  # most trials seen running at once
         self._ended_cost = self._ended_seconds = 0.0
         self._start = self._lined = time.monotonic()
+        self._line_seconds = _LINE_SECONDS
         self._written = self._drawn = float("-inf")
         self._console = Console(file=out or sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -76,11 +84,20 @@ class Board:
         row = self._rows[index]
         self._set(row, "running")
         row.doing, row.share, row.started = "starting", 0.0, time.monotonic()
+        row.loss = row.pairs_per_second = None
         self._slots = max(self._slots, self._counts["running"])
         self.refresh()
 
-    def progress(self, index: int, doing: str, share: float) -> None:
-        self._rows[index].doing, self._rows[index].share = doing, share
+    def progress(
+        self,
+        index: int,
+        doing: str,
+        share: float,
+        loss: float | None = None,
+        pairs_per_second: float | None = None,
+    ) -> None:
+        row = self._rows[index]
+        row.doing, row.share, row.loss, row.pairs_per_second = doing, share, loss, pairs_per_second
         self.refresh()
 
     def doing(self, index: int) -> str:
@@ -114,7 +131,7 @@ class Board:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last trial ends, at the pace so far, as many at a time; None before any ended."""
+        """Until the last trial ends, at the pace so far, as many at a time; None before there is one."""
         left = self._left()
         if left is None:
             return None
@@ -122,7 +139,7 @@ class Board:
 
     @property
     def hours_to_come(self) -> tuple[float, float] | None:
-        """CPU-hours and GPU-hours that the trials not ended yet will take; None before any ended."""
+        """CPU-hours and GPU-hours that the trials not ended yet will take; None before there is a pace."""
         left = self._left()
         if left is None:
             return None
@@ -138,8 +155,9 @@ class Board:
             if now - self._drawn > _DRAW_SECONDS:
                 self._drawn = now
                 self._live.update(self._table(), refresh=True)
-        elif now - self._lined > _LINE_SECONDS:
+        elif now - self._lined > self._line_seconds:
             self._lined = now
+            self._line_seconds = min(2 * self._line_seconds, _LONGEST_LINE_SECONDS)
             self.say(self._summary())
 
     def _set(self, row: _Row, state: str) -> None:
@@ -148,50 +166,74 @@ class Board:
         row.state = state
 
     def _left(self) -> list[tuple[_Row, float]] | None:
-        """Seconds each trial not ended yet still takes, by the cost and time of those that ended."""
-        if not self._ended_cost:
+        """Seconds each trial not ended yet still takes, at the pace so far."""
+        rate, now = self._pace(), time.monotonic()
+        if rate is None:
             return None
-        rate, now = self._ended_seconds / self._ended_cost, time.monotonic()
         return [
             (row, max(0.0, row.cost * rate - (now - row.started if row.state == "running" else 0.0)))
             for row in self._rows
             if row.state in ("running", "waiting")
         ]
 
+    def _pace(self) -> float | None:
+        """Seconds a unit of cost: of the trials that ended; before any did, of those running, roughly."""
+        if self._ended_cost:
+            return self._ended_seconds / self._ended_cost
+        now, seconds, cost = time.monotonic(), 0.0, 0.0
+        for row in self._rows:
+            share = share_done(row.trial, row.doing, row.share) if row.state == "running" else 0.0
+            if share > _ENOUGH:
+                seconds, cost = seconds + now - row.started, cost + share * row.cost
+        return seconds / cost if cost else None
+
     def _summary(self) -> str:
         counts, left, to_come, used = self.counts, self.seconds_left, self.hours_to_come, self._budget.used
         parts = [", ".join(f"{counts[state]} {state}" for state in ("done", "running", "waiting", "failed"))]
-        parts += [f"about {duration(left)} to go"] if left is not None else []
+        about = "about" if self._ended_cost else "roughly"
+        parts += [f"{about} {duration(left)} to go"] if left is not None else []
         gpus = any(row.trial.gpus for row in self._rows)
         word, spent = ("GPU", used.gpu_seconds) if gpus else ("CPU", used.cpu_seconds)
-        come = f", about {to_come[1 if gpus else 0]:.2f} to come" if to_come is not None else ""
+        come = f", {about} {to_come[1 if gpus else 0]:.2f} to come" if to_come is not None else ""
         return f"{self._name}: {'; '.join([*parts, f'{spent / 3600:.2f} {word}-hours used{come}'])}"
 
     def _table(self) -> Group:
-        table = Table(box=None)
+        table = Table(box=None, pad_edge=False)
         axes = varying_axes([row.trial for row in self._rows])
-        for heading in (*axes, "seed", "state", "progress", "time"):
-            table.add_column(heading)
+        for heading in (*axes, "seed", "state", "progress"):
+            table.add_column(heading, no_wrap=True, max_width=_WIDEST)
+        for heading in ("loss", "pairs/s", "time"):
+            table.add_column(heading, no_wrap=True, justify="right")
         rows = sorted(self._rows, key=lambda row: _ORDER.index(row.state))
         for row in rows[:_SHOWN]:
             values = [str(row.trial.arm.axes.get(axis, "")) for axis in axes]
             seed = "untouched" if row.trial.seed is None else str(row.trial.seed)
             running = row.state == "running"
             seconds = time.monotonic() - row.started if running else row.seconds
+            loss = f"{row.loss:.4f}" if running and row.loss is not None else ""
+            pace = f"{row.pairs_per_second:,.0f}" if running and row.pairs_per_second is not None else ""
             table.add_row(
                 *map(Text, values), seed, row.state,
-                Text(f"{row.doing} {row.share:.0%}" if running else ""), duration(seconds) if seconds else "",
+                Text(f"{row.doing} {row.share:.0%}" if running else ""), loss, pace,
+                duration(seconds) if seconds else "", style=_STYLES.get(row.state, ""),
             )  # fmt: skip
+        group: list[Text | Table] = [Text(self._summary(), style="bold"), table]
         if len(rows) > _SHOWN:
-            table.add_row(*[""] * len(axes), "", f"… {len(rows) - _SHOWN} more", "", "")
-        return Group(Text(self._summary(), style="bold"), table)
+            group.append(Text(f"… {len(rows) - _SHOWN} more", style="dim"))
+        return Group(*group)
 
     def _write(self, force: bool = False) -> None:
         if not force and time.monotonic() - self._written < _WRITE_SECONDS:
             return
         self._written = time.monotonic()
         running = [
-            {"trial": row.trial.label, "doing": row.doing, "share": round(row.share, 3)}
+            {
+                "trial": row.trial.label,
+                "doing": row.doing,
+                "share": round(row.share, 3),
+                "loss": row.loss,
+                "pairs_per_second": row.pairs_per_second,
+            }
             for row in self._rows
             if row.state == "running"
         ]

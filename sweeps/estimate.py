@@ -2,15 +2,19 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from hybrid.backbones import backbone_path, resolve
 from hybrid.data.catalog import DATASETS
 from sweeps.store import Store
 
 if TYPE_CHECKING:
-    from sweeps.plan import Plan
+    from sweeps.plan import Plan, Trial
 
+_PASSES = 6  # through the encoder for a training pair: two texts, each forwards and twice that backwards
+_MEASURED = 1000  # texts of a task, a guess: tasks are not counted before they are read
 _MOST_READ = 40  # records of each kind; more would not change a median and cost time
 
 
@@ -80,6 +84,28 @@ def assumed_hours(plan: "Plan") -> Assumed | None:
         f"arithmetic at an assumed {assume.tflops:g} TFLOP/s, not a measurement"
     )
     return Assumed(train, measure, sentence)
+
+
+def relative_cost(trial: "Trial") -> float:
+    """What a trial takes, relative to others: texts through the encoder times the bytes of its weights."""
+    folder = backbone_path(resolve(trial.backbone))
+    weights = Path(folder).glob("**/*.safetensors") if isinstance(folder, Path) else ()
+    size = sum(file.stat().st_size for file in weights) or 1
+    return float(size * (_trained(trial) + _MEASURED * len(trial.scores)))
+
+
+def share_done(trial: "Trial", doing: str, share: float) -> float:
+    """How much of a trial's cost lies behind it, 0 to 1, while it is at `share` of what it is `doing`."""
+    tasks, texts = list(trial.scores), 0.0
+    if doing == "training":
+        texts = share * _trained(trial)
+    elif doing in tasks:
+        texts = _trained(trial) + _MEASURED * (tasks.index(doing) + share)
+    return texts / (_trained(trial) + _MEASURED * len(tasks) or 1)
+
+
+def _trained(trial: "Trial") -> int:
+    return _PASSES * trial.train.steps * trial.train.batch_size if trial.train else 0
 
 
 def _documents(plan: "Plan", task: str) -> float | None:

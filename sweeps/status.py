@@ -48,7 +48,8 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if run_by:
         lines.append(f"run by process {run_by['pid']} on {run_by['host']} since {run_by['since']}")
         for row in progress["running"] if progress else ():
-            lines.append(f"  {row['trial']}: {row['doing']} {row['share']:.0%}")
+            loss = f", loss {row['loss']:.4f}" if row.get("loss") is not None else ""
+            lines.append(f"  {row['trial']}: {row['doing']} {row['share']:.0%}{loss}")
         if progress and progress["seconds_left"]:
             lines.append(f"about {duration(progress['seconds_left'])} to go")
     else:

@@ -142,21 +142,20 @@ def _train(
     """Train and store the model; returns seconds of training and steps a checkpoint saved."""
     import pyarrow.parquet as pq
 
-    from hybrid.encoder import Encoder
     from hybrid.stopping import load_selection_set
     from hybrid.train import Progress as Step
     from hybrid.train import train
+    from sweeps.warm_backbone import warm_encoder
 
     pairs = [_pairs(name, data_root, config.passage) for name in config.data]
     refuse_other_training(trial, pairs)
     selection = load_selection_set(config, data_root)
-    encoder = Encoder.load(
+    encoder = warm_encoder(
         config.backbone,
         max_query_length=config.max_query_length,
         max_passage_length=config.max_passage_length,
         device=config.device,
         trust_remote_code=trial.trust_remote_code,
-        keeps_tokens=True,
     )
     checkpoint = folder / "checkpoint"
     store.get_checkpoint(train_key, checkpoint)
@@ -243,18 +242,17 @@ def _stored_model(trial: Trial, store: Store, folder: Path) -> Path | None:
 def _load(trial: Trial, model: Path | None) -> "Encoder":
     """The encoder to measure: as stored, also right after training, so that scores are those of its bytes."""
     from hybrid.encoder import Encoder
+    from sweeps.warm_backbone import warm_encoder
 
-    device = trial.train.device if trial.train is not None else "cuda" if trial.gpus else "cpu"
-    lengths = trial.evaluate.max_query_length, trial.evaluate.max_document_length
-    source = trial.backbone if model is None else str(model)
-    return Encoder.load(
-        source,
-        max_query_length=lengths[0],
-        max_passage_length=lengths[1],
-        device=device,
-        trust_remote_code=trial.trust_remote_code,
-        keeps_tokens=True,
-    )
+    options: dict[str, Any] = {
+        "max_query_length": trial.evaluate.max_query_length,
+        "max_passage_length": trial.evaluate.max_document_length,
+        "device": trial.train.device if trial.train is not None else "cuda" if trial.gpus else "cpu",
+        "trust_remote_code": trial.trust_remote_code,
+    }
+    if model is None:
+        return warm_encoder(trial.backbone, **options)
+    return Encoder.load(str(model), keeps_tokens=True, **options)
 
 
 def _evaluate(

@@ -58,21 +58,54 @@ def test_what_is_left_follows_from_what_ended(tmp_path: Path, monkeypatch: pytes
     assert board.hours_to_come == pytest.approx((250 / 3600, 125 / 3600))
 
 
+def test_before_any_trial_has_ended_the_pace_of_those_running_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two trials of two tasks each is half through its first one after 10 s."""
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    trials = [replace(trial, scores={"a": None, "b": None}) for trial in trivial_trials(2)]
+    board = board_of(Store(tmp_path), trials, [3.0, 3.0], io.StringIO())
+    board.start(0)
+    assert board.seconds_left is None
+    now += 10
+    board.progress(0, "a", 0.5)
+    assert board.seconds_left == pytest.approx(30 + 40)
+    assert "roughly 1 min 10 s to go" in board._summary()
+    board.end(0, "done")
+    assert board.seconds_left == pytest.approx(10)
+    assert "about 10.0 s to go" in board._summary()
+
+
+def test_off_a_terminal_lines_come_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    out = io.StringIO()
+    board = board_of(Store(tmp_path), trivial_trials(1), [1.0], out)
+    board.start(0)
+    for _ in range(10 * 360):  # ten hours
+        now += 10
+        board.refresh()
+    lines = out.getvalue().splitlines()
+    assert 15 < len(lines) < 30
+    assert all(line.startswith("a: 0 done, 1 running") for line in lines)
+
+
 def test_the_table_has_the_axes_that_vary_with_state_progress_time_and_cost(tmp_path: Path) -> None:
     trials = trivial_trials(2, gpus=1.0)
     second = replace(trials[1], arm=replace(trials[1].arm, axes={"x": 2, "y": 1}))
     trials = [replace(trials[0], arm=replace(trials[0].arm, axes={"x": 1, "y": 1})), second]
     board = board_of(Store(tmp_path), trials, [1.0, 1.0], io.StringIO())
     board.start(0)
-    board.progress(0, "training", 0.25)
+    board.progress(0, "training", 0.25, 0.6931, 1234.5)
     page = Console(file=io.StringIO(), width=120, record=True)
     page.print(board._table())
     text = page.export_text()
     head, columns, running, waiting = text.splitlines()
     assert head.startswith("a: 0 done, 1 running, 1 waiting, 0 failed")
     assert "GPU-hours used" in head
-    assert columns.split() == ["x", "seed", "state", "progress", "time"]
-    assert running.split()[:5] == ["1", "0", "running", "training", "25%"]
+    assert columns.split() == ["x", "seed", "state", "progress", "loss", "pairs/s", "time"]
+    assert running.split()[:7] == ["1", "0", "running", "training", "25%", "0.6931", "1,234"]
     assert waiting.split() == ["2", "1", "waiting"]
 
 
