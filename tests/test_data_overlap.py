@@ -4,9 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
-from data_files import QRELS, json_lines, write_beir, write_parallel
+from data_files import QRELS, article, json_lines, paragraph, write_beir, write_language, write_parallel
 
 from hybrid.data.overlap import SEQUENCE, contamination, letters, overlap
+from hybrid.data.pairs import load_pairs
 from hybrid.data.records import ParallelPairs, Task, Texts
 from hybrid.data.shared_queries import count_shared, shared_queries
 
@@ -93,10 +94,27 @@ def test_splits_of_a_set_share_nothing_and_the_whole_shares_all(tmp_path: Path) 
     write_parallel(tmp_path / "qa", articles=16)
     apart = contamination("qa:train", "qa:test", tmp_path)
     assert apart is not None
-    assert apart.same_id == apart.same_query == 0
+    assert apart.same_id == apart.same_query == apart.same_article == 0
     whole = contamination("qa", "qa:test", tmp_path)
     assert whole is not None
-    assert whole.same_id == whole.queries == 16
+    assert whole.same_id == whole.same_article == whole.queries == 16
+
+
+def test_an_article_in_common_is_found_by_its_title_and_need_not_be_acknowledged(tmp_path: Path) -> None:
+    one = article("The_Normans", paragraph(["Rollo came.", "He stayed."], [("q1", "who came?", "Rollo")]))
+    other = paragraph(["Normandy lies north."], [("a7", "what lies north?", "Normandy")])
+    write_language(tmp_path / "one", "en", one)
+    write_language(tmp_path / "one", "de", {**one, "title": "Die Normannen"})
+    write_language(tmp_path / "two", "en", article("the Normans", other), article("Bats", paragraph(
+        ["Bats fly."], [("a8", "what flies?", "Bats")])))  # fmt: skip
+    assert load_pairs("one", tmp_path).articles == ["The_Normans"], "the English title"
+    found = contamination("one", "two", tmp_path)
+    assert found is not None
+    assert str(found) == "one and two share 1 of 2 queries by article (for example a7)"
+    assert found.found
+    assert not found.whole_texts
+    untitled = overlap(trained(["a?"], ["b"]), measured(["c?"], ["d"]), one_origin=True)
+    assert untitled.same_article == 0
 
 
 def test_it_is_computed_once_and_known_only_for_the_files_as_they_are(tmp_path: Path) -> None:

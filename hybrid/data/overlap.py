@@ -1,4 +1,4 @@
-"""What a training set and a task have in common: ids, whole texts, long sequences of characters.
+"""What a training set and a task have in common: ids, articles, whole texts, long sequences of characters.
 
 Only the task's queries and relevant documents matter: training on other documents of a collection leaks
 no answer. The task's side is held in memory; the training side is walked once, block by block.
@@ -25,7 +25,7 @@ from hybrid.data.tasks import load_task
 SEQUENCE = 50
 """Letters and digits in a row that two texts rarely share by chance (as in arXiv 2303.08774, appendix C)."""
 
-_VERSION = 1
+_VERSION = 2
 _TEXTS_AT_ONCE = 20_000
 _OTHER = re.compile(r"[\W_]+")
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
@@ -43,6 +43,7 @@ class Overlap:
     queries: int  # of the task
     relevant: int  # documents of the task that are relevant to some query
     same_id: int  # queries whose id a training pair of the same origin has
+    same_article: int  # queries of an article that training pairs are of, by its title
     same_query: int  # queries whose text is a training question's, in any language
     same_document: int  # relevant documents whose text is a training passage's
     shared_sequence: int  # other queries and relevant documents with SEQUENCE characters of training text
@@ -51,16 +52,17 @@ class Overlap:
     @property
     def found(self) -> bool:
         """Whether anything is shared that a sweep has to acknowledge."""
-        return bool(self.same_id or self.same_query or self.same_document or self.shared_sequence)
+        return self.whole_texts or bool(self.same_article or self.shared_sequence)
 
     @property
     def whole_texts(self) -> bool:
-        """Whether it is more than phrases: ids, questions or documents."""
+        """Whether it is questions or relevant documents, and not articles or phrases alone."""
         return bool(self.same_id or self.same_query or self.same_document)
 
     def __str__(self) -> str:
         parts = (
             (self.same_id, f"of {self.queries} queries by id"),
+            (self.same_article, f"of {self.queries} queries by article"),
             (self.same_query, f"of {self.queries} queries by text"),
             (self.same_document, f"of {self.relevant} relevant documents by text"),
             (self.shared_sequence, f"more texts in part, by {SEQUENCE} letters in a row"),
@@ -120,6 +122,7 @@ def overlap(pairs: ParallelPairs, task: Task, *, one_origin: bool) -> Overlap:
     ]
     asked, told = _by_text(queries), _by_text(documents)
     by_id = _same_ids(pairs, {name for name, _ in queries}) if one_origin else set()
+    by_article = _same_articles(pairs, task)
     by_question: set[str] = set()
     by_passage: set[str] = set()
     sequences = _Sequences([*queries, *documents])
@@ -132,13 +135,14 @@ def overlap(pairs: ParallelPairs, task: Task, *, one_origin: bool) -> Overlap:
                     by_passage |= told.get(text, set())
             sequences.meet(block)
     in_part = sequences.met() - by_id - by_question - by_passage
-    some = chain(sorted(by_id), sorted(by_question), sorted(by_passage), sorted(in_part))
+    some = chain(*map(sorted, (by_id, by_question, by_passage, in_part, by_article)))
     return Overlap(
         train=pairs.name,
         task=task.name,
         queries=len({name for name, _ in queries}),
         relevant=len(relevant),
         same_id=len(by_id),
+        same_article=len(by_article),
         same_query=len(by_question),
         same_document=len(by_passage),
         shared_sequence=len(in_part),
@@ -168,6 +172,17 @@ def _by_text(texts: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
 def _same_ids(pairs: ParallelPairs, queries: set[str]) -> set[str]:
     """Ids of queries that are a pair's id, or its question's where the pair's is `question:document`."""
     return {name for pair in pairs.pair_ids for name in (pair, pair.rpartition(":")[0]) if name in queries}
+
+
+def _same_articles(pairs: ParallelPairs, task: Task) -> set[str]:
+    """Ids of queries about an article with the title of a training pair's, in any of the languages."""
+    titles = {letters(title) for title in set(pairs.articles or ())} - {""}
+    return {
+        name
+        for texts in task.queries.values()
+        for name, title in zip(texts.ids, texts.articles or (), strict=False)
+        if letters(title) in titles
+    }
 
 
 def _blocks(pairs: ParallelPairs, question_side: bool) -> Iterator[list[str]]:

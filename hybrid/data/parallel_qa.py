@@ -49,6 +49,7 @@ class Language:
     questions: Rows  # rows of file.questions
     relevant: list[str]  # document id, aligned with `questions`
     clusters: list[str]  # paragraph number, aligned with `questions`
+    titles: list[str]  # of the article, aligned with `questions`
 
     @property
     def question_ids(self) -> list[str]:
@@ -65,7 +66,7 @@ def read_task(source: Source) -> Task:
     queries, documents = {}, {}
     for language, part in languages.items():
         texts = ArrowStrings(part.file.questions["question"], part.questions)
-        queries[language] = Texts(part.question_ids, texts, part.clusters)
+        queries[language] = Texts(part.question_ids, texts, part.clusters, part.titles)
         documents[language] = Texts(
             part.sentence_ids, ArrowStrings(part.file.sentences["text"], part.sentences)
         )
@@ -91,10 +92,15 @@ def pairs_of(parsed: Mapping[str, ParsedFile], source: Source, passage: str) -> 
     languages, notes = _languages(parsed, source)
     place: dict[str, int] = {}
     clusters: list[str] = []
+    articles: list[str] = []
     for part in languages.values():
-        for question, cluster in zip(part.question_ids, part.clusters, strict=True):
+        for question, cluster, title in zip(part.question_ids, part.clusters, part.titles, strict=True):
             if place.setdefault(question, len(place)) == len(clusters):
                 clusters.append(cluster)
+                articles.append(title)
+    if "en" in languages:  # an article's title is the English one where there is one
+        for question, title in zip(languages["en"].question_ids, languages["en"].titles, strict=True):
+            articles[place[question]] = title
     questions, passages = {}, {}
     for language, part in languages.items():
         rows = np.full(len(place), -1, dtype=np.int64)
@@ -111,6 +117,7 @@ def pairs_of(parsed: Mapping[str, ParsedFile], source: Source, passage: str) -> 
         digest="",
         synthetic=source.dataset.synthetic,
         notes=notes,
+        articles=articles,
     )
 
 
@@ -206,6 +213,7 @@ def _cut(language: str, file: ParsedFile, paragraph_of: Mapping[int, int], wante
     sentences = np.flatnonzero(inside[_ints(file.sentences["paragraph"])])
     questions = np.flatnonzero(inside[question_paragraphs])
     gold = _ints(file.questions["sentence"])
+    titles = file.paragraphs["title"].to_pylist()
     return Language(
         file,
         paragraph_of,
@@ -214,6 +222,7 @@ def _cut(language: str, file: ParsedFile, paragraph_of: Mapping[int, int], wante
         questions=questions,
         relevant=[ids[gold[row]] for row in questions],
         clusters=[str(numbers[question_paragraphs[row]]) for row in questions],
+        titles=[titles[question_paragraphs[row]] for row in questions],
     )
 
 

@@ -13,6 +13,8 @@ class Texts:
     texts: Sequence[str]
     clusters: Sequence[str] | None = None
     """What to resample by (queries only): the language-independent paragraph; None: the query itself."""
+    articles: Sequence[str] | None = None
+    """Title of the article that a query asks about, where the set has articles."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,6 +58,7 @@ class ParallelPairs:
     synthetic: bool = False
     notes: tuple[str, ...] = ()
     negatives: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)  # hard negatives, if any
+    articles: Sequence[str] | None = None  # title of each pair's article, where the set has articles
 
     @property
     def languages(self) -> tuple[str, ...]:
