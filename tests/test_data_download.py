@@ -18,6 +18,7 @@ from data_files import article, paragraph, write_beir, write_language
 from hybrid.data import download
 from hybrid.data.catalog import DATASETS
 from hybrid.data.locate import check_names
+from hybrid.data.pairs import load_pairs
 from hybrid.data.source import DataSet
 from hybrid.data.tasks import load_task
 from hybrid.errors import BadInput
@@ -153,6 +154,17 @@ def test_a_broken_transfer_is_gone_on_with(server: Server, fault: str) -> None:
     assert len(server.ranges) == 3
 
 
+def test_progress_tells_the_bytes_received_and_expected(server: Server, birds: DataSet) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    server.faults = ["truncate"]
+    download.fetch(birds, progress=lambda *now: told.append(now))
+    size = len(server.bodies["/birds.zip"])
+    assert {(url, total) for url, _, total in told} == {(birds.archive, size)}
+    received = [count for _, count, _ in told]
+    assert received == sorted(received)
+    assert received[-1] == size > received[0]
+
+
 @pytest.mark.usefixtures("birds")
 def test_a_server_without_ranges_sends_the_whole_again(server: Server) -> None:
     server.faults = ["truncate", "no ranges"]
@@ -230,7 +242,10 @@ def test_a_set_of_several_files_is_fetched_file_by_file(
         files[f"{language}.json"] = f"{server.url}/{language}.json"
     monkeypatch.setitem(DATASETS, "flora", replace(DATASETS["xquad-r"], name="flora", files=files, sha256={}))
     server.faults = ["truncate"]
-    assert set(load_task("flora").queries) == {"de", "en"}
+    task = load_task("flora")
+    assert set(task.queries) == {"de", "en"}
+    assert task.notes[0] == "flora was fetched without a checksum to compare with: unverified"
+    assert load_pairs("flora").notes[0] == task.notes[0]
     (Path(os.environ["HYBRID_CACHE"]) / "data" / "flora" / "de.json").unlink()
     assert set(load_task("flora").queries) == {"de", "en"}, "a set that was fetched in part is completed"
 

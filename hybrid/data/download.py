@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from hybrid.data.cache import build_once, cache_folder, locked, short_hash
-from hybrid.data.source import DataSet
+from hybrid.data.source import DataSet, Source
 from hybrid.errors import BadInput
 
 TIMEOUT = 30.0  # seconds without a byte
@@ -75,6 +75,14 @@ def fetch(row: DataSet, *, progress: Progress | None = None) -> Path:
                 _refuse_other_bytes(row, name, received, row.sha256.get(name))
                 received.replace(target)
     return data / row.folder
+
+
+def unverified(source: Source) -> list[str]:
+    """A note on a set that was fetched while the catalog has no checksum to hold its bytes against."""
+    row = source.dataset
+    if row.verified or not urls(row) or not source.folder.is_relative_to(cache_folder()):
+        return []
+    return [f"{row.name} was fetched without a checksum to compare with: unverified"]
 
 
 def _refuse_other_bytes(row: DataSet, name: str, path: Path, wanted: str | None) -> None:

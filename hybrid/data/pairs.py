@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from hybrid.data.digests import Kind, pairs_digest, remember_digest, remembered_digest
+from hybrid.data.download import unverified
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.locate import Role, locate
 from hybrid.data.records import ParallelPairs
@@ -28,7 +29,7 @@ def load_pairs(name: str, data_root: Path | None = None, *, passage: Passage = "
     if digest is None:
         digest = pairs_digest(pairs)
         remember_digest(source, "pairs", passage, digest)
-    return replace(pairs, digest=digest)
+    return replace(pairs, digest=digest, notes=(*unverified(source), *pairs.notes))
 
 
 def data_digest(

@@ -6,6 +6,7 @@ from pathlib import Path
 from hybrid.data.cache import content_hash
 from hybrid.data.digests import remember_digest, remembered_digest, task_digest
 from hybrid.data.document_pools import cut, read_pool
+from hybrid.data.download import unverified
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.levels import read_level
 from hybrid.data.locate import locate
@@ -39,7 +40,7 @@ def load_task(name: str, data_root: Path | None = None, *, pool: Path | None = N
     if digest is None:
         digest = task_digest(task)
         remember_digest(source, "task", "", digest)
-    return replace(task, digest=digest, notes=(*_unexpected(source, task), *task.notes))
+    return replace(task, digest=digest, notes=(*unverified(source), *_unexpected(source, task), *task.notes))
 
 
 def _unexpected(source: Source, task: Task) -> list[str]:
