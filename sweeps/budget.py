@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sweeps.attempts import attempts_at
@@ -11,6 +11,7 @@ from sweeps.spec_sections import Limits
 from sweeps.store import Damaged, Store
 
 _KEEP_SECONDS = 5.0
+_OF_ANY_CAUSE = 3  # times `max_consecutive_failed`, in a row and each of another cause: that, too, is enough
 
 
 @dataclass
@@ -22,7 +23,8 @@ class Usage:
     wall_seconds: float = 0.0  # of all runs
     attempts: int = 0
     trials: int = 0  # that ended, done or failed for good
-    consecutive_failed: int = 0
+    consecutive_failed: int = 0  # since the last trial that did not fail, of whatever cause
+    failed_by_cause: dict[str, int] = field(default_factory=dict)  # the same, each cause by itself
 
 
 class Budget:
@@ -43,17 +45,27 @@ class Budget:
         self._running[index] = (cpus, gpus)
         self._usage.attempts += 1
 
-    def ended(self, index: int, failed: bool | None, trials: int = 1) -> None:
-        """`failed` None: an attempt that is tried again."""
+    def ended(self, index: int, failed: bool | None, trials: int = 1, cause: str = "") -> None:
+        """`failed` None: an attempt that is tried again. `cause` is what failures of one kind share."""
         self._count()
         self._running.pop(index, None)
-        if failed is not None:
-            self._usage.trials += trials
-            self._usage.consecutive_failed = self._usage.consecutive_failed + 1 if failed else 0
+        if failed is None:
+            return
+        self._usage.trials += trials
+        if failed:
+            self._usage.consecutive_failed += 1
+            by_cause = self._usage.failed_by_cause
+            by_cause[cause] = by_cause.get(cause, 0) + 1
+        else:
+            self._forget_failures()
 
     def forgive(self) -> None:
         """Failed trials are taken up again: what failed before counts as repaired."""
-        self._usage.consecutive_failed, self.reached = 0, None
+        self._forget_failures()
+        self.reached = None
+
+    def _forget_failures(self) -> None:
+        self._usage.consecutive_failed, self._usage.failed_by_cause = 0, {}
 
     @property
     def used(self) -> Usage:
@@ -74,8 +86,11 @@ class Budget:
             self.reached = f"limits.gpu_hours: {limits.gpu_hours:g} are used up"
         elif self.trials_left == 0:
             self.reached = f"limits.trials: {limits.trials} were run"
-        elif used.consecutive_failed >= limits.max_consecutive_failed:
-            self.reached = f"limits.max_consecutive_failed: the last {used.consecutive_failed} trials failed"
+        elif (most := max(used.failed_by_cause.values(), default=0)) >= limits.max_consecutive_failed:
+            self.reached = f"limits.max_consecutive_failed: {most} trials in a row failed of one cause"
+        elif used.consecutive_failed >= _OF_ANY_CAUSE * limits.max_consecutive_failed:
+            row = f"{used.consecutive_failed} trials in a row"
+            self.reached = f"limits.max_consecutive_failed: {row} failed, of several causes"
         return self.reached is not None
 
     def keep(self, *, now: bool = False) -> None:
@@ -103,8 +118,10 @@ def read_usage(store: Store, sweep_name: str) -> Usage | None:
     """What the runs of a sweep used so far; None if nothing readable says so."""
     try:
         written: Any = store.get_json(usage_path(sweep_name))
-        return Usage(**{field.name: written[field.name] + 0 for field in fields(Usage)})
-    except (Damaged, KeyError, TypeError):
+        by_cause = {str(cause): int(count) for cause, count in written.get("failed_by_cause", {}).items()}
+        numbers = {one.name: written[one.name] + 0 for one in fields(Usage) if one.name != "failed_by_cause"}
+        return Usage(**numbers, failed_by_cause=by_cause)
+    except (Damaged, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

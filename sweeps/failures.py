@@ -3,6 +3,7 @@
 A record has `kind`, `reason` (one line) and `log`; the store adds how often it was tried, and when.
 """
 
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from sweeps.secrets import redacted
 _LOG_CHARACTERS = 20_000
 _REASON_CHARACTERS = 300
 _LABELS_SHOWN = 8
+_PATH = re.compile(r"(?<![\w.])/[^\s'\":,;)]+")
+_NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", re.IGNORECASE)
 
 LOST_NODE, PREEMPTED = "NodeLost", "Preempted"
 """Kinds that are not the trial's fault: such attempts do not count among its retries."""
@@ -63,14 +66,24 @@ def stalled(minutes: float, doing: str, threads: str) -> dict[str, Any]:
 
 def causes(plan: Plan) -> str:
     """The failed trials of a plan, grouped by what went wrong: a line for each cause, the commonest first."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     for trial in plan.failed:
-        groups.setdefault(reason_of(plan.failures.get(trial.train_key or "")), []).append(trial.label)
+        failure = plan.failures.get(trial.train_key or "") or {}
+        groups.setdefault(cause_of(failure), []).append((reason_of(failure), trial.label))
     lines = []
-    for reason, labels in sorted(groups.items(), key=lambda group: -len(group[1])):
+    for failed in sorted(groups.values(), key=len, reverse=True):
+        reasons, labels = zip(*failed, strict=True)
         more = f" and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
-        lines.append(f"  {len(labels)} × {reason} ({', '.join(labels[:_LABELS_SHOWN])}{more})")
+        like = "" if len(set(reasons)) == 1 else " and the like"
+        shown = ", ".join(labels[:_LABELS_SHOWN])
+        lines.append(f"  {len(labels)} × {reasons[0]}{like} ({shown}{more})")
     return "\n".join(lines)
+
+
+def cause_of(failure: Mapping[str, Any]) -> str:
+    """What failures of one kind share: the reason without the numbers and paths that differ among trials."""
+    reason = _PATH.sub("…", reason_of(failure))
+    return f"{failure.get('kind', '')}: {_NUMBER.sub('#', reason)}"
 
 
 def reason_of(failure: Mapping[str, Any] | None) -> str:

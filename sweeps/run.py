@@ -21,10 +21,11 @@ from typing import IO
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
+from sweeps.estimate import relative_cost
 from sweeps.failures import causes
 from sweeps.lease import Lease, process_started
 from sweeps.live_tracking import LiveTracking
-from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
+from sweeps.plan import Plan, digests_path, make_plan, prepare_sweep, proposed_path
 from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
@@ -33,9 +34,6 @@ from sweeps.store import Store
 
 DONE, SOME_FAILED, BUDGET, INTERRUPTED = 0, 1, 3, 130
 """Exit codes; 2 is bad input."""
-
-_PASSES = 6  # through the encoder for a training pair: two texts, each forwards and twice that backwards
-_MEASURED = 1000  # texts of a task, a guess: tasks are not counted before they are read
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,13 @@ def run_sweep(
     max_concurrent: int | None = None,
     retry_failed: bool = False,
     track: bool = True,
+    command: str = "the same command",
     out: IO[str] | None = None,
 ) -> Ended:
     """Run what the store lacks of a sweep: search for arms if it asks for that, then every trial left.
 
-    `track` False leaves MLflow alone. Raises BadInput before anything is trained.
+    `track` False leaves MLflow alone. `command` is what a person is told to go on with. Raises
+    BadInput before anything is trained.
     """
     out = out or sys.stderr
 
@@ -109,7 +109,7 @@ def run_sweep(
         budget.keep(now=True)
         after = make_plan(sweep, store, data_root)
         ran, seconds = len(after.done) - done_before, time.monotonic() - start
-        ended = _ended(after, store, budget, stopped_by, ran, overheads, seconds)
+        ended = _ended(after, store, budget, stopped_by, ran, overheads, seconds, command)
         return replace(ended, message=ended.message + _next(after, store, address))
 
 
@@ -131,16 +131,17 @@ def _run(
     if sweep.search is not None and not _search_is_done(sweep, store):
         from sweeps.search import search
 
-        check_cluster(make_plan(sweep, store, data_root, points=sweep.points).trials, store, data_root)
+        whole = make_plan(sweep, store, data_root, points=sweep.points)
         search(
             sweep, store, data_root, budget, folder,
             max_concurrent=max_concurrent, changed=changed, say=say,
+            expected=check_cluster(whole.trials, store, data_root, whole, say),
         )  # fmt: skip
     plan = make_plan(sweep, store, data_root)
     left = [trial for trial in plan.todo if trial.train_key not in plan.failures]
     if not left or budget.exhausted():
         return []
-    check_cluster(left, store, data_root)
+    expected = check_cluster(left, store, data_root, plan, say)
     _describe(store, plan)
     costs = {id(trial): relative_cost(trial) for trial in left}
     left = sorted(left, key=lambda trial: (-costs[id(trial)], trial.backbone))
@@ -148,7 +149,7 @@ def _run(
     with Board(store, sweep.name, chosen, [costs[id(trial)] for trial in chosen], budget, out) as board:
         return schedule(
             chosen, store, data_root, board, budget, folder,
-            max_concurrent=max_concurrent, on_trial=lambda _: changed(),
+            max_concurrent=max_concurrent, on_trial=lambda _: changed(), expected=expected,
         )  # fmt: skip
 
 
@@ -184,14 +185,17 @@ def _ended(
     ran: int,
     overheads: Sequence[float],
     seconds: float,
+    command: str,
 ) -> Ended:
     failed = tuple(trial.label for trial in plan.failed)
     state = f"{len(plan.done)} of {len(plan.trials)} trials of {plan.sweep.name} are saved in {store}"
     left = len(plan.todo) > len(plan.failed)
     if stopped_by is not None:
-        code, message = INTERRUPTED, f"stopped by {stopped_by}; {state}; the same command goes on from there"
+        code, message = INTERRUPTED, f"stopped by {stopped_by}; {state}; {command} goes on from there"
     elif left and budget.exhausted():
-        code, message = BUDGET, f"{budget.reached}; {state}; with a higher limit the same command goes on"
+        code, message = BUDGET, f"{budget.reached}; {state}; with a higher limit {command} goes on"
+    elif left:  # what went wrong could not be recorded
+        code, message = SOME_FAILED, f"{state}; {command} takes up those that are left"
     elif failed:
         code, message = SOME_FAILED, state
     else:
@@ -210,17 +214,6 @@ def _next(plan: Plan, store: Store, address: str | None) -> str:
     if address is None and "RAY_ADDRESS" not in os.environ:
         return line
     return f"{line}; nothing of this sweep runs on the cluster any more: it may be torn down"
-
-
-def relative_cost(trial: Trial) -> float:
-    """What a trial takes, relative to others: texts through the encoder times the bytes of its weights."""
-    from hybrid.backbones import backbone_path, resolve
-
-    folder = backbone_path(resolve(trial.backbone))
-    weights = Path(folder).glob("**/*.safetensors") if isinstance(folder, Path) else ()
-    size = sum(file.stat().st_size for file in weights) or 1
-    trained = _PASSES * trial.train.steps * trial.train.batch_size if trial.train else 0
-    return float(size * (trained + _MEASURED * len(trial.scores)))
 
 
 @contextmanager

@@ -11,13 +11,14 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig
+from ray.tune import Callback, RunConfig, Stopper, TuneConfig
 
 from sweeps.board import Board
 from sweeps.budget import Budget
-from sweeps.failures import LOST_NODE, PREEMPTED, death, preempted, stalled
+from sweeps.failures import cause_of
+from sweeps.node_checks import Expected
 from sweeps.plan import Trial
-from sweeps.stalled import Silence, end_process
+from sweeps.retries import Retries
 from sweeps.store import Store
 from sweeps.trial import Outcome, run_trial
 from sweeps.tune_once import tune_once
@@ -37,6 +38,7 @@ def schedule(
     max_concurrent: int | None,
     on_trial: Callable[[Trial], None],
     run: Callable[..., Outcome] = run_trial,
+    expected: Expected | None = None,
 ) -> list[float]:
     """Run trials in the order given on the cluster this process is connected to.
 
@@ -45,7 +47,7 @@ def schedule(
     Returns the seconds of each finished trial outside training and evaluation.
     """
     watcher = _Watcher(trials, store, board, budget, on_trial)
-    job = Job(run, ray.put(list(trials)), store, data_root, folder)
+    job = Job(run, ray.put(list(trials)), store, data_root, folder, expected)
     for indices in turns(trials):
         if budget.exhausted():
             break
@@ -56,13 +58,12 @@ def schedule(
             tune_config=TuneConfig(reuse_actors=True, max_concurrent_trials=max_concurrent),
             run_config=RunConfig(
                 storage_path=str(folder),
-                failure_config=FailureConfig(max_failures=budget.limits.retries),
                 callbacks=[watcher],
                 stop=OutOfBudget(budget),
                 verbose=0,
             ),
         )
-        with tune_once():
+        with tune_once(watcher.retries.again):
             tuner.fit()
     return watcher.overheads
 
@@ -103,11 +104,9 @@ class _Watcher(Callback):
         on_trial: Callable[[Trial], None],
     ) -> None:
         self.overheads: list[float] = []
+        self.retries = Retries(budget.limits)
         self._trials, self._store, self._board, self._budget = trials, store, board, budget
         self._on_trial = on_trial
-        self._silence = Silence()
-        self._attempts: dict[int, int] = {}
-        self._errors: dict[int, dict[str, Any]] = {}  # trial -> what went wrong in the attempt that ends
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it would restore a run from; nothing is restored from that
@@ -115,17 +114,11 @@ class _Watcher(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._board.refresh()
         self._budget.keep()
-        minutes = self._budget.limits.stalled_minutes
-        for index in self._silence.longer_than(minutes * 60):
-            self._silence.ended(index)  # it is heard again when it is tried again
-            running = next(trial for trial in trials if trial.config["trial"] == index)
-            threads = end_process(running.temporary_state.ray_actor)
-            self._errors[index] = stalled(minutes, self._board.doing(index), threads)
+        self.retries.end_silent(trials, lambda trial: self._board.doing(trial.config["trial"]))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index = trial.config["trial"]
-        self._attempts[index] = self._attempts.get(index, 0) + 1
-        self._silence.heard(index)
+        self.retries.started(trial)
         self._budget.started(index, self._trials[index].cpus, self._trials[index].gpus)
         self._board.start(index)
 
@@ -137,51 +130,41 @@ class _Watcher(Callback):
         result: dict[str, Any],
         **info: Any,  # noqa: ARG002
     ) -> None:
-        index = trial.config["trial"]
-        self._silence.heard(index)
+        self.retries.heard(trial, result)
         if "doing" in result:
-            self._board.progress(index, result["doing"], result["share"])
-        if "error" in result:
-            self._errors[index] = result["error"]
-        if "left" in result:
-            self._errors[index] = preempted()
-            trial.run_metadata.num_failures -= 1  # so that the end to come does not count
+            names = ("doing", "share", "loss", "pairs_per_second")
+            self._board.progress(trial.config["trial"], *(result[name] for name in names))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index = trial.config["trial"]
-        self._silence.ended(index)
         self._budget.ended(index, None)
-        failure = self._error(index, trial)
-        if failure["kind"] in (LOST_NODE, PREEMPTED):
-            self._attempts[index] -= 1
-            trial.run_metadata.num_failures = self._attempts[index]
-        self._board.retry(index, failure["reason"])
+        self._board.retry(index, self.retries.failure(trial)["reason"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index, result = trial.config["trial"], trial.last_result or {}
-        if "error" in result:
-            self._failed(index, self._errors.pop(index, result["error"]))
-        elif "overhead" in result:  # otherwise it was stopped, not finished
+        self.retries.ended(trial)
+        if "overhead" in result:  # otherwise it was stopped, not finished
             self.overheads.append(result["overhead"])
+            self._budget.ended(index, False)
             self._end(index, "done", "")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self._failed(trial.config["trial"], self._error(trial.config["trial"], trial))
-
-    def _error(self, index: int, trial: Any) -> dict[str, Any]:
-        """What is known of the attempt that ended; if its worker could not say anything, its process died."""
-        return self._errors.pop(index, None) or death(Path(trial.error_file))
-
-    def _failed(self, index: int, failure: dict[str, Any]) -> None:
-        failure = {**failure, "attempts": self._attempts.get(index, 1), "time": time.time()}
-        self._store.put_failure(self._trials[index].train_key or "", failure)
+        index, failure = trial.config["trial"], self.retries.failure(trial)
+        self._budget.ended(index, True, cause=cause_of(failure))
+        put_failure(self._store, self._trials[index].train_key or "", failure, self._board.say)
         self._end(index, "failed", failure["reason"])
 
     def _end(self, index: int, state: str, note: str) -> None:
-        self._silence.ended(index)
-        self._budget.ended(index, state == "failed")
         self._board.end(index, state, note)
         self._on_trial(self._trials[index])
+
+
+def put_failure(store: Store, train_key: str, failure: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Record a failure; if it cannot be, on a full disk, that is said and the trial counts as left."""
+    try:
+        store.put_failure(train_key, {**failure, "time": time.time()})
+    except OSError as error:
+        say(f"a failure could not be recorded: {error}")
 
 
 def placement(trial: Trial) -> Any:

@@ -6,39 +6,35 @@ sweep's record (`sweeps/<name>/optuna.db`); the arms proposed stand in `proposed
 every other command plans. An arm whose trials the store has costs nothing.
 """
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import TrialState
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
+from ray.tune import Callback, RunConfig, TuneConfig
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.searcher import Searcher
 
+from hybrid.errors import BadInput
 from sweeps.budget import Budget
-from sweeps.failures import describe
+from sweeps.failures import cause_of
+from sweeps.node_checks import Expected, refuse_other_machine
 from sweeps.plan import Trial, make_plan, proposed_path
-from sweeps.schedule import OutOfBudget, placement
+from sweeps.retries import Retries
+from sweeps.schedule import OutOfBudget, placement, put_failure
 from sweeps.spec import Sweep
 from sweeps.store import Store
-from sweeps.trial import run_trial
-from sweeps.worker import HOPELESS, prepare_process
+from sweeps.study import Point, as_point, open_study, search_space, take_up
+from sweeps.trial import Progress, run_trial
+from sweeps.tune_once import tune_once
+from sweeps.worker import attempt, here
 
 OBJECTIVES = ("in_domain", "zero_shot")
 _TRIES = 100  # proposals in a row that are all known: the space is used up
-
-Point = Mapping[str, Any]
 
 
 def search(
@@ -51,20 +47,21 @@ def search(
     max_concurrent: int | None,
     changed: Callable[[], None],
     say: Callable[[str], None],
+    expected: Expected | None = None,
 ) -> None:
     """Propose and run arms until `search.optuna.arms` different ones were tried, or a limit is reached.
 
-    Connected to a Ray cluster; `changed` is called when the store has another arm. An arm that fails, after
-    its retries, is told to the sampler as failed; the ordinary run afterwards tries its trials again, but for
-    those whose failure would only be repeated. `limits.trials` is rounded up to whole arms.
+    Connected to a Ray cluster; `changed` is called when the store has another arm. An arm is tried again as a
+    trial is; one that fails for good is told to the sampler as failed, and the trial it failed by is recorded
+    and waits for `--retry-failed`. `limits.trials` is rounded up to whole arms.
     """
     assert sweep.search is not None
     database = folder / "optuna.db"
     stored = f"sweeps/{sweep.name}/optuna.db"
     if store.exists(stored):
         database.write_bytes(store.get_bytes(stored))
-    study = _open_study(database, sweep.name)
-    tried = _take_up(study)
+    study = open_study(database, sweep.name)
+    tried = take_up(study)
     left = sweep.search.arms - len(tried)
     if budget.trials_left is not None:
         left = min(left, math.ceil(budget.trials_left / len(sweep.seeds)))
@@ -75,7 +72,7 @@ def search(
 
     if left > 0:
         searcher = _DistinctArms(
-            space=_space(sweep),
+            space=search_space(sweep),
             metric=list(OBJECTIVES),
             mode=["max", "max"],
             sampler=optuna.samplers.TPESampler(seed=sweep.search.seed + len(study.trials)),
@@ -84,49 +81,52 @@ def search(
         )
         searcher.on_proposal = proposals.add
         trainable = tune.with_parameters(
-            _run_arm, sweep=sweep, store=store, data_root=data_root, folder=folder
+            _run_arm, sweep=sweep, store=store, data_root=data_root, folder=folder, expected=expected
         )
 
         def resources(config: dict[str, Any]) -> Any:
             return placement(_trials_of(sweep, store, data_root, config)[0])
 
+        watcher = _SearchWatcher(sweep, store, len(tried), budget, resources, say, keep, changed)
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=TuneConfig(
                 search_alg=searcher, num_samples=left, reuse_actors=True, max_concurrent_trials=max_concurrent
             ),
             run_config=RunConfig(
-                storage_path=str(folder),
-                failure_config=FailureConfig(max_failures=budget.limits.retries),
-                callbacks=[_SearchWatcher(sweep, len(tried), budget, resources, say, keep, changed)],
-                stop=OutOfBudget(budget),
-                verbose=0,
+                storage_path=str(folder), callbacks=[watcher], stop=OutOfBudget(budget), verbose=0
             ),
         )
-        tuner.fit()
+        with tune_once(watcher.retries.again):
+            tuner.fit()
         keep()
     if not budget.exhausted():
         proposals.finish(sweep.search.arms)
 
 
 def _run_arm(
-    config: dict[str, Any], *, sweep: Sweep, store: Store, data_root: Path | None, folder: Path
+    config: dict[str, Any],
+    *,
+    sweep: Sweep,
+    store: Store,
+    data_root: Path | None,
+    folder: Path,
+    expected: Expected | None = None,
 ) -> None:
     """All seeds of one arm in a Ray worker, then its objectives."""
-    prepare_process()
-    scratch = folder if folder.is_dir() else None  # another machine has temporary files of its own
-    trials = _trials_of(sweep, store, data_root, config)
-    for trial in trials:
-        failure = store.failure(trial.train_key or "")
-        if failure:
-            raise RuntimeError(f"{trial.label} failed before: {failure['reason']}")
-        try:
-            run_trial(trial, store, data_root, scratch=scratch)
-        except HOPELESS as error:
-            store.put_failure(trial.train_key or "", {**describe(error), "attempts": 1})
-            raise
-    in_domain, zero_shot = objectives(sweep, store, trials)
-    tune.report({"in_domain": in_domain, "zero_shot": zero_shot})
+
+    def work(tell: Callable[[Progress], None], leaving: Callable[[], bool]) -> dict[str, Any]:
+        if expected is not None:
+            refuse_other_machine(expected)
+        trials = _trials_of(sweep, store, data_root, config)
+        for trial in trials:
+            if failure := store.failure(trial.train_key or ""):
+                raise BadInput(f"{trial.label} failed before: {failure['reason']}")
+            tune.report({"train_key": trial.train_key})
+            run_trial(trial, store, data_root, scratch=here(folder), on_progress=tell, leaving=leaving)
+        return dict(zip(OBJECTIVES, objectives(sweep, store, trials), strict=True))
+
+    attempt(work)
 
 
 def objectives(sweep: Sweep, store: Store, trials: Sequence[Trial]) -> tuple[float, float]:
@@ -164,12 +164,18 @@ def _mean(
 
 
 class _DistinctArms(OptunaSearch):
-    """Proposes no arm twice. A sampler's repetition is answered with what is known and asked again."""
+    """Proposes no arm twice. A sampler's repetition is answered with what is known and asked again.
+
+    An arm that shares the training of one that runs waits for it: both would train the same weights.
+    """
 
     on_proposal: Callable[[Point], None]
+    _waiting: Any = None  # Optuna's trial of the arm that waits
 
     def suggest(self, trial_id: str) -> Any:
         study: Any = self._ot_study
+        if self._waiting is not None:
+            self._ot_trials[trial_id], self._waiting = self._waiting, None
         for _ in range(_TRIES):
             params = super().suggest(trial_id) or {}
             others = [
@@ -179,14 +185,30 @@ class _DistinctArms(OptunaSearch):
             ]
             known = [one for one in others if one.state == TrialState.COMPLETE]
             if not known and not any(one.state == TrialState.RUNNING for one in others):
-                self.on_proposal(_point(params))
-                return {"point": _point(params)}
+                if self._its_training_runs(trial_id, params):
+                    self._waiting = self._ot_trials.pop(trial_id)
+                    return None  # Tune asks again
+                self.on_proposal(as_point(params))
+                return {"point": as_point(params)}
             repeated = self._ot_trials.pop(trial_id)
             if known:
                 study.tell(repeated, known[0].values)
             else:
                 study.tell(repeated, state=TrialState.FAIL)
         return Searcher.FINISHED
+
+    def _its_training_runs(self, trial_id: str, params: dict[str, Any]) -> bool:
+        study: Any = self._ot_study
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        own = self._ot_trials[trial_id].number
+        return any(_training(one.params) == _training(params) for one in running if one.number != own)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if error or set(OBJECTIVES) <= set(result or {}):
+            super().on_trial_complete(trial_id, result, error)
+        # else it was stopped at a limit: it stays as running, and the next run takes it up
 
 
 class _SearchWatcher(Callback):
@@ -195,6 +217,7 @@ class _SearchWatcher(Callback):
     def __init__(
         self,
         sweep: Sweep,
+        store: Store,
         done: int,
         budget: Budget,
         resources: Callable[[dict[str, Any]], Any],
@@ -205,39 +228,71 @@ class _SearchWatcher(Callback):
         assert sweep.search is not None
         self._arms, self._seeds, self._done = sweep.search.arms, len(sweep.seeds), done
         self._budget, self._resources, self._say = budget, resources, say
-        self._keep, self._changed = keep, changed
+        self._keep, self._changed, self._store = keep, changed, store
+        self.retries = Retries(budget.limits)
         self._numbers: dict[str, int] = {}  # of Tune's trials, in the order started
+        self._doing: dict[str, dict[str, Any]] = {}  # the last that each arm said
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it would restore a run from; nothing is restored from that
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._budget.keep()
+        self.retries.end_silent(trials, lambda trial: self._doing[trial.trial_id].get("doing", ""))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         number = self._numbers.setdefault(trial.trial_id, len(self._numbers))
         bundle = self._resources(trial.config).bundles[0]
+        self._doing[trial.trial_id] = {}
+        self.retries.started(trial)
         self._budget.started(number, bundle.get("CPU", 0.0), bundle.get("GPU", 0.0))
 
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        self.retries.heard(trial, result)
+        for name in {"train_key", "doing"} & set(result):
+            self._doing[trial.trial_id][name] = result[name]
+
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self._budget.ended(self._numbers[trial.trial_id], None)
+        self._budget.ended(self._numbers.get(trial.trial_id, -1), None)
+        self._say(f"arm {_words(trial)}: {self.retries.failure(trial)['reason']}; it is tried again")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self.retries.ended(trial)
         result = trial.last_result or {}
         if "in_domain" in result:
-            values = f"in-domain {result['in_domain']:.4f}, zero-shot {result['zero_shot']:.4f}"
-            self._end(trial, values, failed=False)
+            self._budget.ended(self._numbers[trial.trial_id], failed=False, trials=self._seeds)
+            self._end(trial, f"in-domain {result['in_domain']:.4f}, zero-shot {result['zero_shot']:.4f}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self._end(trial, "failed", failed=True)
+        failure = self.retries.failure(trial)
+        number = self._numbers.get(trial.trial_id, -1)
+        self._budget.ended(number, failed=True, trials=self._seeds, cause=cause_of(failure))
+        train_key = self._doing.get(trial.trial_id, {}).get("train_key")
+        if train_key is not None:
+            put_failure(self._store, train_key, failure, self._say)
+        self._end(trial, f"failed ({failure['reason']})")
 
-    def _end(self, trial: Any, what: str, *, failed: bool) -> None:
-        self._budget.ended(self._numbers[trial.trial_id], failed, trials=self._seeds)
+    def _end(self, trial: Any, what: str) -> None:
         self._done += 1
-        point = ", ".join(f"{axis} {value}" for axis, value in trial.config["point"].items())
-        self._say(f"[arm {self._done}/{self._arms}] {point}: {what}")
+        self._say(f"[arm {self._done}/{self._arms}] {_words(trial)}: {what}")
         self._keep()
         self._changed()
+
+
+def _training(params: dict[str, Any]) -> dict[str, Any]:
+    """What of an arm is trained: all but the share of untouched weights that is averaged in afterwards."""
+    return {axis: value for axis, value in params.items() if axis != "merge"}
+
+
+def _words(trial: Any) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in trial.config["point"].items())
 
 
 class _Proposals:
@@ -254,56 +309,6 @@ class _Proposals:
 
     def finish(self, arms: int) -> None:
         self._store.put_json(self._path, {**self._written, "searched": arms})
-
-
-def _open_study(database: Path, name: str) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
-    return optuna.create_study(
-        storage=storage, study_name=name, directions=["maximize", "maximize"], load_if_exists=True
-    )
-
-
-def _take_up(study: optuna.Study) -> list[dict[str, Any]]:
-    """Arms tried so far. One that was running when its run was cut off is put in front of the queue."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    waiting = [t.system_attrs.get("fixed_params") for t in study.get_trials(states=(TrialState.WAITING,))]
-    tried: list[dict[str, Any]] = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)):
-        done = trial.state == TrialState.COMPLETE or trial.params not in waiting
-        if done and trial.params not in tried:
-            tried.append(trial.params)
-    return tried
-
-
-def _space(sweep: Sweep) -> dict[str, BaseDistribution]:
-    """A distribution for each axis: its range where one is given, otherwise its listed values."""
-    assert sweep.search is not None
-    space: dict[str, BaseDistribution] = {}
-    for axis, values in sweep.axes.items():
-        span = sweep.search.space.get(axis)
-        if span is None:
-            space[axis] = CategoricalDistribution([_plain(value) for value in values])
-        elif all(isinstance(value, int) for value in values):
-            space[axis] = IntDistribution(int(span.low), int(span.high), span.log, int(span.step or 1))
-        else:
-            space[axis] = FloatDistribution(span.low, span.high, span.log, span.step)
-    return space
-
-
-def _plain(value: Any) -> Any:
-    """A value Optuna can keep: lists as JSON."""
-    return json.dumps(list(value)) if isinstance(value, list | tuple) else value
-
-
-def _point(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The axes of an arm from Optuna's parameters: the inverse of `_plain`."""
-    return {
-        axis: json.loads(value) if isinstance(value, str) and value.startswith("[") else value
-        for axis, value in params.items()
-    }
 
 
 def _trials_of(sweep: Sweep, store: Store, data_root: Path | None, config: dict[str, Any]) -> list[Trial]:

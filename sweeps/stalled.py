@@ -18,20 +18,20 @@ class Silence:
     def __init__(self) -> None:
         self._looked = time.monotonic()
         self._listened = 0.0
-        self._heard: dict[int, float] = {}
+        self._heard: dict[str, float] = {}  # Tune's id of a trial -> when
 
-    def heard(self, index: int) -> None:
-        self._heard[index] = self._listened
+    def heard(self, trial_id: str) -> None:
+        self._heard[trial_id] = self._listened
 
-    def ended(self, index: int) -> None:
-        self._heard.pop(index, None)
+    def ended(self, trial_id: str) -> None:
+        self._heard.pop(trial_id, None)
 
-    def longer_than(self, seconds: float) -> list[int]:
+    def longer_than(self, seconds: float) -> list[str]:
         """Trials silent for more than `seconds`."""
         now = time.monotonic()
         self._listened += min(now - self._looked, _STEP_SECONDS)
         self._looked = now
-        return [index for index, heard in self._heard.items() if self._listened - heard > seconds]
+        return [trial_id for trial_id, heard in self._heard.items() if self._listened - heard > seconds]
 
 
 def end_process(actor: Any) -> str:

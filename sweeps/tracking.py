@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 KEY, CONTENT = "sweeps.key", "sweeps.content"  # tags: whose run it is; digest of what was written
 
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds; by default a server that hangs is waited for 16 minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+}
+"""Of MLflow, unless set already: a server that is away is left at once, the store makes up for it."""
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces
 _NOTES = {
@@ -88,13 +94,15 @@ def _project(
     client: "MlflowClient", plan: Plan, kind: str, runs: Iterable[RunContent], store: Store, done: Projected
 ) -> None:
     """Bring one experiment up to date; one that would be empty is not made."""
-    experiment, known = "", {}
+    experiment, known, created = "", {}, done.created
     for run in runs:
         if not experiment:
             experiment = _experiment(client, plan.sweep.name, kind, done.uri, store)
             done.experiments.append(experiment)
             known = _known_runs(client, experiment)
         _write_run(client, experiment, run, known.get(run.key), store, done)
+    if done.created > created and done.uri.startswith("http"):
+        _known_runs(client, experiment)  # a creation sent twice, its first answer lost, left a double
 
 
 def register_model(
@@ -162,24 +170,27 @@ def _save_mlflow_model(folder: Path, to: Path) -> None:
 
 @contextlib.contextmanager
 def _client(uri: str, store: Store) -> Iterator["MlflowClient"]:
-    """A client with its database there. One projection at a time writes to a store's own database."""
+    """A client with its database there. One projection of a store that is a folder writes at a time."""
     if store.local is not None:
         store.local.mkdir(parents=True, exist_ok=True)
     reachable(uri)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     with contextlib.ExitStack() as stack:
-        if uri.startswith("sqlite:///") and store.local is not None:
+        if store.local is not None:
             lock = stack.enter_context((store.local / "mlflow.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
+        if uri.startswith("sqlite:///"):
             stack.enter_context(unhurried_sqlite())
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from requests import RequestException
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         try:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except MlflowException as error:
+        except (MlflowException, RequestException) as error:  # the latter where files are sent to a server
             reason = str(error).splitlines()[0]
             raise BadInput(
                 f"tracking at {uri} failed: {reason}; results are in the store, `sweeps sync` writes them"
@@ -203,7 +214,7 @@ def _experiment(client: "MlflowClient", sweep: str, kind: str, uri: str, store: 
 
 
 def _known_runs(client: "MlflowClient", experiment: str) -> dict[str, "Run"]:
-    """Key → run. Of several with one key the oldest stays."""
+    """Key → run. Of several with one key the written one stays, else the oldest."""
     found: dict[str, Run] = {}
     token = None
     while True:
@@ -212,10 +223,13 @@ def _known_runs(client: "MlflowClient", experiment: str) -> dict[str, "Run"]:
         )
         for run in page:
             key = run.data.tags.get(KEY)
-            if key in found:
-                client.delete_run(run.info.run_id)
-            elif key is not None:
-                found[key] = run
+            if key is None:
+                continue
+            other = found.setdefault(key, run)
+            if other is not run:
+                written = CONTENT in run.data.tags and CONTENT not in other.data.tags
+                found[key], double = (run, other) if written else (other, run)
+                client.delete_run(double.info.run_id)
         token = page.token
         if not token:
             return found

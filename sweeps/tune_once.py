@@ -1,4 +1,4 @@
-"""What Ray 2.60's Tune does for every trial, done once a run; and a kind of death it does not know.
+"""What Ray 2.60's Tune does for every trial, done once a run; deaths it does not know; other retries.
 
 Without it a thousand trivial trials take twice as long (benchmarks/scheduling.py): the trainable is fetched
 and unpickled twice a trial, and as a new class each time, so that its workers' class is exported again, too.
@@ -14,23 +14,26 @@ from ray.air._internal import usage
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import registry
+from ray.tune.experiment import Trial
 
 
 @contextmanager
-def tune_once() -> Iterator[None]:
-    """Around `Tuner.fit`, after its trainable is registered."""
+def tune_once(again: Callable[[Any], bool]) -> Iterator[None]:
+    """Around `Tuner.fit`, after its trainable is registered; `again(trial)`: is a failed one tried again?"""
     manager: Any = RayActorManager
     registered: Any = registry._global_registry
     usage_of: Any = usage
-    failed, tag = manager._actor_task_failed, usage_of.tag_callbacks
+    trial: Any = Trial
+    failed, tag, counted = manager._actor_task_failed, usage_of.tag_callbacks, trial.should_recover
     manager._actor_task_failed = _every_death_is_an_actors(failed)
     usage_of.tag_callbacks = lambda _: False  # it would import MLflow, W&B and Comet to count callbacks
+    trial.should_recover = again
     registered.get = lru_cache(maxsize=None)(registered.get)
     registered.contains = _remembering_true(registered.contains)
     try:
         yield
     finally:
-        manager._actor_task_failed, usage_of.tag_callbacks = failed, tag
+        manager._actor_task_failed, usage_of.tag_callbacks, trial.should_recover = failed, tag, counted
         del registered.get, registered.contains
 
 

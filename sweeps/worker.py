@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ray import tune
 
 from hybrid.errors import BadInput
 from sweeps.failures import describe
+from sweeps.node_checks import Expected, refuse_other_machine
 from sweeps.plan import Trial
 from sweeps.store import Store
 from sweeps.trial import Left, Outcome, Progress
@@ -42,10 +43,28 @@ class Job:
     store: Store
     data_root: Path | None
     folder: Path
+    expected: Expected | None = None  # of the machine it runs on
 
 
 def run_in_worker(config: dict[str, Any], *, job: Job) -> None:
-    """One trial. An error is reported; one that may pass is raised too, to be tried again."""
+    """One trial of a sweep."""
+
+    def work(tell: Callable[[Progress], None], leaving: Callable[[], bool]) -> dict[str, Any]:
+        if job.expected is not None:
+            refuse_other_machine(job.expected)
+        trial = _trials(job.trials)[config["trial"]]
+        scratch = here(job.folder)
+        outcome = job.run(trial, job.store, job.data_root, scratch=scratch, on_progress=tell, leaving=leaving)
+        return {"overhead": outcome.overhead_seconds, "seconds": outcome.seconds}
+
+    attempt(work)
+
+
+def attempt(work: Callable[[Callable[[Progress], None], Callable[[], bool]], dict[str, Any]]) -> None:
+    """One attempt at what a Tune trial is to do: `work(tell, leaving)` tells progress and returns the result.
+
+    An error is reported with whether it would come again the same way, then raised: the process ends.
+    """
     prepare_process()
     asked = time.monotonic()
     told = asked - _REPORT_SECONDS + _FIRST_REPORT_SECONDS
@@ -61,22 +80,24 @@ def run_in_worker(config: dict[str, Any], *, job: Job) -> None:
         nonlocal told
         if time.monotonic() - told >= _REPORT_SECONDS:
             told = time.monotonic()
-            tune.report({"doing": progress.doing, "share": progress.share})
+            # Every report has all four, so that the board's row never keeps the loss of what it did before.
+            tune.report(asdict(progress))
 
     try:
-        scratch = job.folder if job.folder.is_dir() else None  # another machine has one of its own
-        trial = _trials(job.trials)[config["trial"]]
-        outcome = job.run(trial, job.store, job.data_root, scratch=scratch, on_progress=tell, leaving=leaving)
+        result = work(tell, leaving)
     except Left:
         tune.report({"left": True})  # returns when the driver has heard it
         os._exit(0)  # an idle node ends at once; the trial starts again elsewhere
     except Exception as error:
-        if not isinstance(error, HOPELESS):
-            tune.report({"error": describe(error)})
-            raise
-        tune.report({"error": describe(error), "done": True})
-    else:
-        tune.report({"overhead": outcome.overhead_seconds, "seconds": outcome.seconds, "done": True})
+        said = describe(error)
+        tune.report({"error": said, "hopeless": isinstance(error, HOPELESS)})
+        raise RuntimeError(said["reason"]) from None  # for Ray's own logs, which keep no secrets either
+    tune.report({**result, "done": True})
+
+
+def here(folder: Path) -> Path | None:
+    """The driver's folder for temporary files; None on another machine, which has one of its own."""
+    return folder if folder.is_dir() else None
 
 
 @cache

@@ -46,6 +46,12 @@ def go_wrong(trial: Trial, store: Store, data_root: Path | None, *, on_progress:
             while True:
                 eaten.append(np.ones(2**24))  # 128 MiB, touched
                 time.sleep(0.02)
+        case "passes-its-memory-limit":
+            held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (held + 2**28, held + 2**28))
+            bytearray(2**30)
+        case "tells-a-secret":
+            raise RuntimeError(f"no access with {os.environ['FAULTY_TOKEN']} at https://me:word@host/")
         case "fills-the-disk":
             resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
             store.put_bytes(f"models/{trial.train_key}/model", bytes(2**21))
@@ -59,8 +65,8 @@ def go_wrong(trial: Trial, store: Store, data_root: Path | None, *, on_progress:
 
 def main(folder: Path, limits: Limits, kinds: list[str]) -> None:
     store = Store(folder / "store")
-    trials = trivial_trials(len(kinds), aliases=kinds)
-    (folder / "ray").mkdir(parents=True)
+    trials = trivial_trials(len(kinds), gpus=float(os.environ.get("FAULTY_GPUS", "0")), aliases=kinds)
+    (folder / "ray").mkdir(parents=True, exist_ok=True)
     budget = Budget(limits, store, "faulty", trials)
     with ray_cluster(None), Board(store, "faulty", trials, [1.0] * len(kinds), budget, sys.stdout) as board:
         from sweeps.schedule import schedule

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,11 @@ def finished(store: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in paths}
 
 
-def tracked(store: Path) -> dict[str, list[str]]:
+def tracked(store: Path, uri: str | None = None) -> dict[str, list[str]]:
     """The states of the runs in each of MLflow's experiments; every key is there once."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{store}/mlflow.db")
+    client = MlflowClient(tracking_uri=uri or f"sqlite:///{store}/mlflow.db")
     found = {}
     for experiment in client.search_experiments():
         runs = client.search_runs([experiment.experiment_id])
@@ -96,6 +97,22 @@ def alive(pids: Iterable[int], seconds: float = 0.0) -> list[int]:
             return left
         time.sleep(0.2)
     return []
+
+
+def listening(pids: Iterable[int]) -> set[str]:
+    """Addresses on which these processes accept TCP connections, as /proc/net writes them, ports left out."""
+    sockets = set()
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").glob("*"):
+            with suppress(OSError):
+                sockets.add(str(file.readlink()).removeprefix("socket:[").removesuffix("]"))
+    tables = [Path(f"/proc/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table]
+    return {row[1].rpartition(":")[0] for row in rows if row[3] == "0A" and row[9] in sockets}
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""127.0.0.1, the same as IPv6 writes it, and ::1."""
 
 
 def _runs(pid: int) -> bool:

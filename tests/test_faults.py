@@ -55,12 +55,14 @@ def test_a_trial_that_hangs_is_ended_tried_again_and_recorded(tmp_path: Path, ki
 
 
 def test_what_raises_dies_or_fills_the_disk_is_recorded_after_its_retries(tmp_path: Path) -> None:
-    kinds = ["raises", "is-killed", "fills-the-disk", "diverges", "passes-the-second-time", "fine"]
+    kinds = ["raises", "is-killed", "fills-the-disk", "passes-its-memory-limit", "diverges"]
+    kinds += ["passes-the-second-time", "fine"]
     said, records = faulty(tmp_path, kinds, {"retries": 2})
     assert {kind: record and record["attempts"] for kind, record in records.items()} == {
         "raises": 3,
         "is-killed": 3,
         "fills-the-disk": 3,
+        "passes-its-memory-limit": 3,
         "diverges": 1,  # it would diverge again
         "passes-the-second-time": None,
         "fine": None,
@@ -70,7 +72,8 @@ def test_what_raises_dies_or_fills_the_disk_is_recorded_after_its_retries(tmp_pa
     assert "File too large" in records["fills-the-disk"]["reason"]
     assert "process was killed" in records["is-killed"]["reason"]
     assert records["diverges"]["kind"] == "FloatingPointError"
-    assert len(re.findall("it is tried again", said)) == 2 + 2 + 2 + 1
+    assert records["passes-its-memory-limit"]["kind"] == "MemoryError"
+    assert len(re.findall("it is tried again", said)) == 2 + 2 + 2 + 2 + 1
     assert not list((tmp_path / "store" / "tmp").iterdir())
 
 
@@ -96,7 +99,7 @@ def test_failures_one_after_another_stop_the_sweep(tmp_path: Path) -> None:
     limits = {"retries": 0, "max_consecutive_failed": 3}
     words = [sys.executable, str(SCRIPT), str(tmp_path), json.dumps(limits), *["diverges"] * 12]
     said = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True).stdout
-    assert "reached: limits.max_consecutive_failed: the last 3 trials failed" in said
+    assert "reached: limits.max_consecutive_failed: 3 trials in a row failed of one cause" in said
     store = Store(tmp_path / "store")
     failed = [trial for trial in trivial_trials(12) if store.failure(trial.train_key or "")]
     assert 3 <= len(failed) <= 6  # a few were running already

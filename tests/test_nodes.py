@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from nodes import nodes
 from small_sweep import write_small_sweep
-from sweep_process import all_scores, command, descendants, finished, planned, run, tracked
+from sweep_process import alive, all_scores, command, descendants, finished, planned, run, tracked
 
 from sweeps.attempts import attempts_at
 from sweeps.plan import make_plan, prepare_sweep
@@ -67,10 +67,14 @@ def test_sigterm_to_a_node_leads_to_a_checkpoint_and_the_trial_goes_on_elsewhere
 
 @pytest.mark.parametrize("seed", range(2))
 def test_raylets_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
-    """SIGKILL to the raylets of worker nodes, again and again, each replaced by a new node."""
-    spec, data_root = write_small_sweep(tmp_path, examples=800)
+    """SIGKILL to the raylets of worker nodes, again and again, each replaced by a new node.
+
+    Without retries to spend: the loss of a machine is never the trial's fault.
+    """
+    spec, data_root = write_small_sweep(tmp_path, examples=800, more="limits: {retries: 0}")
     store, random_ = tmp_path / "store", random.Random(seed)
     done: dict[str, int] = {}
+    below: set[int] = set()
     with nodes() as several:
         current = several.add()
         words = command(store, spec, data_root, "--address", several.address)
@@ -82,6 +86,7 @@ def test_raylets_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
             if process.poll() is not None:
                 break
             raylet = current.raylet()
+            below.update(descendants(current.process.pid))
             if raylet is not None:
                 os.kill(raylet, signal.SIGKILL)
             assert done.items() <= finished(store).items()
@@ -89,6 +94,7 @@ def test_raylets_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
             current = several.add()
         answer, log = process.communicate(timeout=400)
         assert process.returncode == 0, answer + log
+        assert alive(below - set(descendants(current.process.pid)), seconds=90) == []
     assert json.loads(answer)["failed"] == []
     assert done.items() <= finished(store).items()
     plan = planned(store, spec, data_root)

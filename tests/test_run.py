@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from sweep_process import (
 from hybrid.errors import BadInput
 from sweeps.attempts import attempts_at
 from sweeps.lease import holder
-from sweeps.plan import make_plan
+from sweeps.plan import make_plan, prepare_sweep
 from sweeps.run import run_sweep
 from sweeps.spec import read_spec
 from sweeps.store import Store
@@ -180,9 +181,62 @@ def test_interrupted_it_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path, n
     answer, log = process.communicate(timeout=60)
     assert time.monotonic() - start < 20
     assert process.returncode == 130, log
-    assert "the same command goes on" in json.loads(answer)["message"]
+    message = json.loads(answer)["message"]
+    assert "0 of 5 trials of small are saved in" in message
+    goes_on = shlex.join(["sweeps", *command(store, spec, data_root)[3:]])  # behind `python -m sweeps`
+    assert f"`{goes_on}` goes on from there" in message
     assert alive(below) == []
     assert holder(Store(store), "small") is None
+
+
+@pytest.mark.long
+def test_of_two_drivers_at_once_one_runs_the_sweep_and_the_other_is_told(tmp_path: Path) -> None:
+    """The second is refused with who holds the sweep; the first is not disturbed; no trial runs twice."""
+    spec, data_root = write_small_sweep(tmp_path, examples=400)
+    store = tmp_path / "store"
+    prepare_sweep(read_spec(str(spec), [], data_root), data_root)
+    both = [
+        subprocess.Popen(
+            command(store, spec, data_root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    answers = [json.loads(one.communicate(timeout=250)[0]) for one in both]
+    first, second = (both[0], both[1]) if both[0].returncode == 0 else (both[1], both[0])
+    assert (first.returncode, second.returncode) == (0, 2)
+    (sentence,) = answers[both.index(second)]["mistakes"]
+    assert f"is being run by process {first.pid} on" in sentence
+    plan = planned(store, spec, data_root)
+    assert len(plan.done) == 5
+    assert [len(attempts_at(Store(store), trial)) for trial in plan.trials] == [1] * 5
+    assert tracked(store) == {"small": ["FINISHED"] * 5, "small · arms": ["FINISHED"] * 3}
+
+
+@pytest.mark.long
+def test_files_cut_short_or_changed_are_named_and_made_again(tmp_path: Path) -> None:
+    """Scores, weights, a record, attempts, usage, the digests and a marker; then the scores are as before."""
+    spec, data_root = write_small_sweep(tmp_path)
+    store = tmp_path / "store"
+    assert run(store, spec, data_root)[0] == 0
+    plan = planned(store, spec, data_root)
+    before = all_scores(plan, store)
+    one, two, three = (trial.train_key for trial in plan.trials[:3])
+    scores = sorted(store.glob(f"scores/{one}/*.parquet"))
+    scores[0].write_bytes(scores[0].read_bytes()[:-9])
+    scores[1].write_bytes(b"")
+    changed = store / f"models/{two}/mixture.json"
+    changed.write_text(changed.read_text() + " ")
+    (store / f"models/{three}/DONE").write_text("{cut")
+    for path in ("sweeps/small/usage.json", "sweeps/small/digests.json", f"models/{one}/attempts.json"):
+        (store / path).write_bytes(b'{"')
+    code, ended, log = run(store, spec, data_root)
+    assert code == 0, log
+    assert "Traceback" not in log
+    for named in (scores[0].name, scores[1].name, "mixture.json", f"{three}/DONE"):
+        assert named in log
+    assert ended["ran"] == 3
+    assert all_scores(planned(store, spec, data_root), store) == before
+    assert run(store, spec, data_root)[1]["ran"] == 0
 
 
 @pytest.mark.long
@@ -225,7 +279,6 @@ def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_damaged_scores_are_named_and_planned_again(tmp_path: Path) -> None:
-    from sweeps.plan import prepare_sweep
     from sweeps.preflight import sound_plan
 
     spec, data_root = write_small_sweep(tmp_path)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_data import write_small_data
 
 from hybrid.errors import BadInput
+from sweeps.cli import main
 from sweeps.plan import make_plan
 from sweeps.spec import read_spec
 from sweeps.store import Store
@@ -95,4 +96,37 @@ def test_mutated_sweep_files_give_a_plan_or_sentences(data: st.DataObject, folde
         for mistake in error.mistakes:
             assert mistake.startswith(str(path))
             assert mistake.splitlines() == [mistake]
+    assert sorted(folder.rglob("*")) == before
+
+
+PIECES = st.one_of(
+    st.sampled_from(
+        ["\t", "\0", "\ufeff", "{", "[", "]", ": ", "- ", "#", "'", '"', "&a [*a]", "*a", "<<: *a", "---\n",
+         "...\n", "? ", "!!python/object/apply:os.system ['touch PWNED']", "!!binary x", "%YAML 9",
+         "[" * 3000, "name: small\n", "9" * 5000, "1e999", "2026-01-01", "0x", "\u2028", "\x85", "\udc80"]
+    ),
+    st.text(max_size=6),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_mutated_text_is_planned_or_refused_by_the_command(
+    data: st.DataObject, folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text that is no YAML, or more than YAML: exit code 0 or 2, sentences, nothing executed or written."""
+    text = WHOLE
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.sampled_from([at, at, at + 1, at + 9, len(text)]))
+        text = text[:at] + data.draw(PIECES) + text[end:]
+    path = folder / "a.yaml"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    before = sorted(folder.rglob("*"))
+    monkeypatch.chdir(folder)
+    places = ["--data-root", str(folder / "data"), "--store", str(folder / "store")]
+    code = main(["plan", str(path), *places])
+    said = capfd.readouterr().err
+    assert code in (0, 2)
+    assert code == 0 or all(line.startswith((str(path), "store", "--")) for line in said.splitlines()), said
     assert sorted(folder.rglob("*")) == before
