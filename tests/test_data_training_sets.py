@@ -13,10 +13,11 @@ from data_files import json_lines
 from hybrid.data import mmarco_triples
 from hybrid.data.arrow import ArrowStrings
 from hybrid.data.catalog import DATASETS
-from hybrid.data.digests import pairs_digest
+from hybrid.data.digests import pairs_digest, task_digest
 from hybrid.data.hard_negatives import HardNegatives
 from hybrid.data.locate import check_names
 from hybrid.data.pairs import load_pairs
+from hybrid.data.records import Texts
 from hybrid.data.tasks import load_task
 from hybrid.errors import BadInput
 
@@ -387,7 +388,10 @@ def write_nano(folder: Path, **changes: dict[str, list[object]]) -> Path:
 
 def test_bad_nano_beir_is_refused_or_counted(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, dict[str, list[object]]], str]] = [
-        ({"corpus": {"_id": ["d1", "d1"], "text": ["a", "b"]}}, "corpus: the id 'd1' stands twice"),
+        (
+            {"corpus": {"_id": ["d1", "d1"], "text": ["a", "b"]}},
+            ".parquet:2: the id 'd1' stands on line 1 already",
+        ),
         (
             {"corpus": {"_id": ["d1", None], "text": ["a", "b"]}},
             "the column _id is missing or has rows without",
@@ -413,6 +417,15 @@ def test_bad_nano_beir_is_refused_or_counted(tmp_path: Path) -> None:
     assert [note.split(" that ")[0].split(":")[0] for note in notes] == [
         "qrels judges 1 documents", "qrels names 1 queries", "1 of 2 documents are empty",
     ]  # fmt: skip
+
+
+def test_nano_beir_is_memory_mapped_and_its_digest_is_of_what_it_holds(tmp_path: Path) -> None:
+    write_nano(tmp_path / "nano-scifact", corpus={"_id": ["d1", "d2"], "text": [" one ", "two"]})
+    task = load_task("nano-scifact", tmp_path)
+    assert isinstance(task.documents["en"].texts, ArrowStrings)
+    assert list(task.documents["en"].texts) == [" one ", "two"]
+    plain = {"en": Texts(["d1", "d2"], [" one ", "two"])}
+    assert task.digest == task_digest(replace(task, documents=plain))
 
 
 def test_nano_beir_reads_parquet_and_drops_self_hits_as_its_parent_does(tmp_path: Path) -> None:

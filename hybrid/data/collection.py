@@ -109,7 +109,7 @@ def _parse(files: Sequence[Path], reader: Reader, folder: Path) -> None:
         nonlocal empty
         for index, path in enumerate(files):
             for number, name, text in reader(path, mistakes):
-                empty += not text
+                empty += not text.strip()
                 hashes.append(_hash(name))
                 places.append((index << 40) + number)
                 yield name, text

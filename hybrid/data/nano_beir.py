@@ -4,12 +4,13 @@ corpus/*.parquet and queries/*.parquet have the columns _id and text, qrels/*.pa
 corpus-id, every judgement being relevant.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hybrid.data.collection import Collection
+from hybrid.data.collection import Collection, Row, read_collection
 from hybrid.data.judged import Judged, task_of
 from hybrid.data.qrels import Qrels
 from hybrid.data.records import Task
@@ -48,14 +49,12 @@ def _part(folder: Path, part: str) -> list[Path]:
 
 
 def _collection(folder: Path, part: str) -> Collection:
-    table = pa.concat_tables([_read(path, part) for path in _part(folder, part)]).rename_columns(
-        ["id", "text"]
-    )
-    ids = table["id"].to_pylist()
-    if len(set(ids)) < len(ids):
-        repeated = next(name for place, name in enumerate(ids) if name in ids[:place])
-        raise BadInput(f"{folder / part}: the id {repeated!r} stands twice")
-    return Collection(table, sum(not text.strip() for text in table["text"].to_pylist()))
+    def texts(path: Path, mistakes: list[str]) -> Iterator[Row]:  # noqa: ARG001  a bad file is refused whole
+        columns = (column.to_pylist() for column in _read(path, part).columns)
+        for number, (name, text) in enumerate(zip(*columns, strict=True), 1):
+            yield number, name, text
+
+    return read_collection(_part(folder, part), texts, kind="nano-beir")
 
 
 def _read(path: Path, part: str) -> pa.Table:
