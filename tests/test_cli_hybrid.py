@@ -87,6 +87,31 @@ def test_adapter_early_stopping_and_merging_go_by_the_file(place, capfd):
     assert (Encoder.load(answer["model"]).encode(["a question"], "query") == untouched).all()
 
 
+def test_the_mixture_that_was_asked_for_is_the_one_written(place):
+    """Two sets two to one, pairs of languages two to one; negatives and repeats by the batch size."""
+    for size in (2, 3):
+        steps = 36 // size  # two epochs of 18 pairs
+        write(
+            place / "config.yaml", backbone=str(place / "backbone"), data=["faq:train", "faq:dev"],
+            weights=[2.0, 1.0], language_pairs=["de->en=2", "en->de"], batch_size=size, steps=steps,
+        )  # fmt: skip
+        out = place / f"out-{size}"
+        command = ["train", str(place / "config.yaml"), "--out", str(out), "--data-root", str(place / "data")]
+        assert cli.main(command) == 0
+        found = json.loads((out / "mixture.json").read_text())
+        assert (found["batch_size"], found["steps"], found["epochs"]) == (size, steps, 2.0)
+        assert found["batches"] == {"mono": steps // 2, "cross": steps // 2}
+        cross = {name: n for name, n in found["pairs_by_language"].items() if name in ("de-en", "en-de")}
+        assert sum(found["pairs_by_language"].values()) == 36
+        assert sum(cross.values()) == 18
+        assert abs(cross["de-en"] - 12) < steps // 2  # to within a row of every batch
+        assert found["pairs_by_data"] == {"faq:train": 24, "faq:dev": 12}
+        left_out = found["candidates_left_out"]
+        assert found["effective_negatives_per_query"] == pytest.approx(size - 1 - left_out / 36)
+        assert found["repeats_per_pair"]["mean"] == 36 / found["pool_pairs"] == 2.0
+        assert len(pq.read_table(out / "curve.parquet")) == steps
+
+
 def test_fields_that_count_only_beside_others_are_told(place, capfd):
     write(place / "config.yaml", backbone=str(place / "backbone"), patience=7, weights=[1.0, 2.0])
     assert train(place) == 2
