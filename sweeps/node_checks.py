@@ -4,6 +4,7 @@ All that are there are asked before the first trial, those that come later by th
 machine lacks and can fetch is fetched there and then, once for each cache, under a lock.
 """
 
+import os
 import socket
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from hybrid.backbones import backbone_digest, resolve
 from hybrid.data.cache import content_hash
+from hybrid.data.catalog import DATASETS
 from hybrid.data.digests import Kind
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.levels import read_level
@@ -37,6 +39,7 @@ class Held:
     kind: Kind
     passage: Passage  # of pairs
     digest: str | None  # of its content; None: it has not been read
+    folder: str
     files: tuple[tuple[str, str], ...]  # path in its folder, SHA-256
 
 
@@ -69,7 +72,7 @@ def expected(plan: Plan | None, trials: Sequence[Trial], store: Store, data_root
     data = []
     for kind, name, passage in wanted:
         digest = plan.digests.get(f"{kind} {name} {passage}")
-        data.append(Held(name, kind, passage, digest, _files_here(name, kind, data_root)))
+        data.append(Held(name, kind, passage, digest, *_files_here(name, kind, data_root)))
     backbones = {name: plan.digests.get(f"backbone {name}") for name in (trial.backbone for trial in trials)}
     known = tuple((name, digest) for name, digest in backbones.items() if digest is not None)
     return Expected(
@@ -175,25 +178,30 @@ def _sees_store(store: Store, folder: str, node: str) -> str | None:
 
 
 def _other_data(held: Held, data_root: Path | None) -> list[str]:
-    source = _located(held.name, held.kind, data_root, supply=True)
-    if held.files and held.files == _hashes(source):
+    name, known = held.name, held.name.partition(":")[0] in DATASETS
+    try:
+        source = _located(name, held.kind, data_root, supply=True)
+    except BadInput:
+        if known:  # then where to get it has been said
+            raise
+        root = data_root or os.environ.get("HYBRID_DATA_ROOT") or "given there (--data-root)"
+        return [f"{name} is not there: copy {held.folder} to that machine, under its data root {root}"]
+    if held.files == _hashes(source):
         return []
-    if held.digest is None or held.digest == data_digest(
-        held.name, data_root, kind=held.kind, passage=held.passage, cached_only=False
-    ):
+    digest = data_digest(name, data_root, kind=held.kind, passage=held.passage, cached_only=False)
+    if digest == held.digest:  # the same, written otherwise
         return []
     other = ", ".join(sorted({path for path, _ in set(held.files) ^ set(_hashes(source))}))
     return [
-        f"{held.name}: what is in {source.folder} is not what the sweep was planned with ({other}); "
+        f"{name}: what is in {source.folder} is not what the sweep was planned with ({other}); "
         "give every machine the same files, in its data root or its cache"
     ]
 
 
-def _files_here(name: str, kind: Kind, data_root: Path | None) -> tuple[tuple[str, str], ...]:
-    try:
-        return _hashes(_located(name, kind, data_root, supply=False))
-    except (BadInput, OSError):  # it was read before, and its digest is known
-        return ()
+def _files_here(name: str, kind: Kind, data_root: Path | None) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Folder and files of a data set on this machine, which has read it."""
+    source = _located(name, kind, data_root, supply=False)
+    return str(source.folder), _hashes(source)
 
 
 def _located(name: str, kind: Kind, data_root: Path | None, *, supply: bool) -> Source:

@@ -62,7 +62,7 @@ def test_one_is_held_and_another_takes_its_place(tmp_path: Path) -> None:
 
 def test_weights_that_are_drawn_for_want_of_a_file_are_drawn_for_each_trial(tmp_path: Path) -> None:
     folder = write_small_backbone(tmp_path / "backbone")
-    (path,) = folder.rglob("model.safetensors")
+    path = folder / "model.safetensors"
     whole = load_file(path)
     save_file({k: v for k, v in whole.items() if "layer.1.output" not in k}, path, metadata={"format": "pt"})
     torch.manual_seed(1)
@@ -84,7 +84,7 @@ def test_a_worker_reads_a_backbone_once(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=environment(HYBRID_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1"),
+        env=environment(HYBRID_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1", RAY_worker_niceness="0"),
     )
     assert done.returncode == 0, done.stderr
     plan, store = planned(tmp_path / "store", spec, data_root), Store(tmp_path / "store")
