@@ -8,6 +8,7 @@ from hybrid.errors import BadInput
 from sweeps.plan import Plan, Trial, make_plan
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
+from sweeps.status import command_line
 from sweeps.store import Store
 
 _ANSWER_SECONDS = 10.0
@@ -43,8 +44,9 @@ def check_batches(trials: Sequence[Trial], data_root: Path | None) -> None:
         raise BadInput(mistakes)
 
 
-def say_if_tracking_is_away(uri: str | None, say: Callable[[str], None]) -> None:
-    """A tracking server that does not answer is said at once; the sweep runs without it."""
+def say_if_tracking_is_away(sweep: Sweep, store: Store, say: Callable[[str], None]) -> None:
+    """A tracking server that does not answer is said at once; the sweep runs without it and loses nothing."""
+    uri = sweep.tracking.uri
     if uri is None or not uri.startswith(("http://", "https://")):
         return
     try:
@@ -52,6 +54,7 @@ def say_if_tracking_is_away(uri: str | None, say: Callable[[str], None]) -> None
             pass
     except (OSError, ValueError) as error:
         say(
-            f"tracking server {redacted(uri)} does not answer ({redacted(str(error))}); the sweep runs "
-            "without it, `sweeps sync` brings it up to date"
+            f"tracking server {redacted(uri)} does not answer ({redacted(str(error))}); trials run without "
+            f"it, results are in the store, and `{command_line('sync', sweep, str(store))}` brings it up to "
+            "date when it is back"
         )

@@ -29,7 +29,7 @@ from sweeps.plan import Plan, digests_path, make_plan, prepare_sweep, proposed_p
 from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
-from sweeps.status import duration
+from sweeps.status import command_line, duration
 from sweeps.store import Store
 
 DONE, SOME_FAILED, BUDGET, INTERRUPTED = 0, 1, 3, 130
@@ -93,7 +93,7 @@ def run_sweep(
             with tracking if track else nullcontext():
                 if searching or len(plan.todo) > len(plan.failed):
                     if track:
-                        say_if_tracking_is_away(sweep.tracking.uri, say)
+                        say_if_tracking_is_away(sweep, store, say)
                     arms = sweep.search.arms if sweep.search is not None and searching else 0
                     left = len(plan.todo) - len(plan.failed)
                     what = f"up to {arms} arms to try" if arms else f"{left} trials to run"
@@ -210,7 +210,7 @@ def _ended(
 def _next(plan: Plan, store: Store, address: str | None) -> str:
     """Where the report is, and whether a cluster is still up."""
     folder = f"{store}/sweeps/{plan.sweep.name}/report" if store.local is not None else "where --out says"
-    line = f"\nreport: `sweeps report {plan.sweep.name}` writes it to {folder}/index.html"
+    line = f"\nreport: `{command_line('report', plan.sweep, str(store))}` writes it to {folder}/index.html"
     if address is None and "RAY_ADDRESS" not in os.environ:
         return line
     return f"{line}; nothing of this sweep runs on the cluster any more: it may be torn down"

@@ -1,13 +1,16 @@
 """`sweeps status`: how far a sweep is, from what the store holds, whoever runs it and wherever."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sweeps.budget import Usage, read_usage
 from sweeps.failures import causes, reason_of
 from sweeps.lease import holder
 from sweeps.plan import Plan
+from sweeps.spec import Sweep
 from sweeps.store import Store
 
 
@@ -61,6 +64,15 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     if status["failed"]:
         lines += [f"{len(status['failed'])} failed, `--retry-failed` takes them up again:", status["causes"]]
     return lines
+
+
+def command_line(command: str, sweep: Sweep, store: str) -> str:
+    """What a person types to do something else with a sweep, from the folder they are in."""
+    spec = (
+        sweep.path if Path(sweep.path).is_file() else Path(sweep.path).stem
+    )  # a shipped one goes by its name
+    place = [] if store == str(Path("store").absolute()) else ["--store", store]
+    return shlex.join(["sweeps", command, spec, *place])
 
 
 def progress_path(sweep_name: str) -> str:

@@ -23,6 +23,7 @@ from hybrid.errors import BadInput
 from sweeps.cluster import auth_mode
 from sweeps.secrets import has_password, redacted
 from sweeps.spec import Sweep
+from sweeps.status import command_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -82,7 +83,7 @@ def submit_sweep(
             submission_id=f"{re.sub(r'[^A-Za-z0-9-]+', '-', sweep.name)}-{time.strftime('%Y%m%d-%H%M%S')}",
             runtime_env={"working_dir": str(folder)},
         )
-    stop = f"sweeps stop {sweep.path} --store {store}"
+    stop = command_line("stop", sweep, store)
     print(f"submitted {job}; it goes on when this stops following it; to stop it: {stop}", file=sys.stderr)
     if follow:
         try:

@@ -87,10 +87,10 @@ class Nodes:
         )
         self.all = [self.head]
 
-    def add(self, cpus: int = 1, gpus: int = 0) -> Node:
+    def add(self, cpus: int = 1, gpus: int = 0, **settings: str) -> Node:
         options = (f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
         options = (*options, f"--num-gpus={gpus}")
-        self.all.append(Node(self.environment, *options))
+        self.all.append(Node({**self.environment, **settings}, *options))
         self.all[-1].wait()  # two that start at once on one machine would take each other's ports
         return self.all[-1]
 
