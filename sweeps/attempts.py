@@ -32,9 +32,15 @@ class Attempts:
 def attempts_at(store: Store, trial: Trial) -> list[dict[str, Any]]:
     """Every attempt so far: started, host, pid, cpus, gpus, seconds, state."""
     try:
-        return list(store.get_json(_path(trial)) or [])
+        written = store.get_json(_path(trial))
     except Damaged:
-        return []
+        written = None
+    return [one for one in written if _is_whole(one)] if isinstance(written, list) else []
+
+
+def _is_whole(one: Any) -> bool:
+    numbers = ("started", "cpus", "gpus", "seconds")
+    return isinstance(one, dict) and all(isinstance(one.get(name), int | float) for name in numbers)
 
 
 def _path(trial: Trial) -> str:

@@ -172,7 +172,7 @@ def _json(store: Store, path: str) -> Any:
     """The value in a file; None if there is none or it is not JSON."""
     try:
         return json.loads(store.get_bytes(path))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

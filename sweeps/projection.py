@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from sweeps.attempts import attempts_at
 from sweeps.claims import MACRO
 from sweeps.comparisons import judge
 from sweeps.headline import arm_metrics, trial_metrics
@@ -234,12 +235,7 @@ def _artifacts(trial: Trial, record: TrialRecord) -> dict[str, bytes | str]:
 
 def _times(store: Store, trial: Trial) -> tuple[int | None, int | None]:
     """When the first attempt began and the last ended, milliseconds; None if unknown."""
-    attempts = store.get_json(f"models/{trial.train_key}/attempts.json") or []
-    spans = [
-        (float(one["started"]), float(one["started"]) + float(one.get("seconds", 0.0)))
-        for one in attempts
-        if "started" in one
-    ]
+    spans = [(one["started"], one["started"] + one["seconds"]) for one in attempts_at(store, trial)]
     if not spans:
         return None, None
     return int(min(start for start, _ in spans) * 1000), int(max(end for _, end in spans) * 1000)

@@ -117,7 +117,7 @@ class Store:
             return None
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.damaged(path, "it is not JSON") from error
 
     def exists(self, path: str) -> bool:

@@ -27,7 +27,7 @@ def tune_once(again: Callable[[Any], bool]) -> Iterator[None]:
     failed, tag, counted = manager._actor_task_failed, usage_of.tag_callbacks, trial.should_recover
     manager._actor_task_failed = _every_death_is_an_actors(failed)
     usage_of.tag_callbacks = lambda _: False  # it would import MLflow, W&B and Comet to count callbacks
-    trial.should_recover = again
+    trial.should_recover = lambda failed: again(failed)  # a function, to become a method
     registered.get = lru_cache(maxsize=None)(registered.get)
     registered.contains = _remembering_true(registered.contains)
     try:
