@@ -122,8 +122,10 @@ def _run_arm(
         for trial in trials:
             if failure := store.failure(trial.train_key or ""):
                 raise BadInput(f"{trial.label} failed before: {failure['reason']}")
-            tune.report({"train_key": trial.train_key})
+        for trial in trials:
+            tune.report({"train_key": trial.train_key})  # whose an error or a death is
             run_trial(trial, store, data_root, scratch=here(folder), on_progress=tell, leaving=leaving)
+        tune.report({"train_key": None})
         return dict(zip(OBJECTIVES, objectives(sweep, store, trials), strict=True))
 
     attempt(work)
