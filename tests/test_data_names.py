@@ -35,6 +35,11 @@ def test_every_record_of_the_catalog_is_consistent() -> None:
     assert scifact.archive == "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/scifact.zip"
     assert scifact.verified
     assert not DATASETS["nq"].verified
+    miracl = [row for row in DATASETS.values() if row.layout == "miracl"]
+    assert len(miracl) == 18
+    assert sum(row.queries or 0 for row in miracl) == 13_071, (
+        "of the 16 known languages, as its README adds up"
+    )
 
 
 def test_the_catalog_and_checking_names_load_nothing_heavy() -> None:

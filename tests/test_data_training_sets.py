@@ -99,6 +99,8 @@ def test_an_id_in_two_shards_and_a_half_shard_are_refused(tmp_path: Path) -> Non
 def test_a_corpus_without_some_of_its_published_files_is_noted(tmp_path: Path) -> None:
     write_miracl(tmp_path, "ko")  # of three files the first two
     assert load_task("miracl-ko", tmp_path).notes == (
+        "2 queries, where 213 are published",
+        "3 documents, where 1486752 are published",
         "1 of the 3 files of the corpus are not there: docs-2.jsonl.gz",
     )
     assert "1 of the 3 files" in load_pairs("miracl-ko", tmp_path).notes[0]

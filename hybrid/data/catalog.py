@@ -106,9 +106,12 @@ _NANO = {  # name after "nano-" -> (name at its source, set it is drawn from)
 }
 _PARQUET = "train-00000-of-00001.parquet"
 
-_MIRACL_SHARDS = {  # language -> files of its corpus; None: not known here
-    "ar": 5, "bn": 1, "de": None, "en": 66, "es": 21, "fa": 5, "fi": 4, "fr": 30, "hi": 2, "id": 3, "ja": 14,
-    "ko": 3, "ru": 20, "sw": 1, "te": 2, "th": 2, "yo": None, "zh": 10,
+_MIRACL = {  # language -> files of its corpus, dev queries, passages, by its README; None: not known
+    "ar": (5, 2896, 2061414), "bn": (1, 411, 297265), "de": None, "en": (66, 799, 32893221),
+    "es": (21, 648, 10373953), "fa": (5, 632, 2207172), "fi": (4, 1271, 1883509), "fr": (30, 343, 14636953),
+    "hi": (2, 350, 506264), "id": (3, 960, 1446315), "ja": (14, 860, 6953614), "ko": (3, 213, 1486752),
+    "ru": (20, 1252, 9543918), "sw": (1, 482, 131924), "te": (2, 828, 518079), "th": (2, 733, 542166),
+    "yo": None, "zh": (10, 393, 4934368),
 }  # fmt: skip
 _MR_TYDI = "https://git.uwaterloo.ca/jimmylin/mr.tydi/-/raw/master/data/mrtydi-v1.1-{}.tar.gz"
 
@@ -130,7 +133,8 @@ def _nano(short: str, at_source: str, parent: str) -> DataSet:
     )
 
 
-def _miracl(language: str, shards: int | None) -> DataSet:
+def _miracl(language: str, sizes: tuple[int, int, int] | None) -> DataSet:
+    shards, queries, documents = sizes or (None, None, None)
     named = f"miracl-v1.0-{language}"
     judged = [
         f"{named}/{part}/{part}.{named}-{split}.tsv"
@@ -148,6 +152,8 @@ def _miracl(language: str, shards: int | None) -> DataSet:
         home="https://huggingface.co/datasets/miracl/miracl",
         splits=("dev",) if shards is None else ("train", "dev"),
         default_split="dev",
+        queries=queries,
+        documents=documents,
         files=files if shards else {},
         sources=("miracl", "mrtydi"),
         stands_in="miracl",
@@ -285,7 +291,7 @@ _ROWS = (
         for forum, (queries, documents) in _FORUMS.items()
     ),
     *(_nano(short, *names) for short, names in _NANO.items()),
-    *(_miracl(language, shards) for language, shards in _MIRACL_SHARDS.items()),
+    *(_miracl(language, sizes) for language, sizes in _MIRACL.items()),
     *(_mr_tydi(language, in_full) for language, in_full in MR_TYDI_LANGUAGES.items()),
     *_TRAINING,
     DataSet(
