@@ -3,8 +3,10 @@
     python benchmarks/scheduling.py trivial [--trials 1000]   trials that do nothing: seconds in all
     python benchmarks/scheduling.py sweep                     the quickstart: overhead, use of slots
     python benchmarks/scheduling.py plan [--trials 10000]     seconds to plan, all trained already
+    python benchmarks/scheduling.py backbone                  a backbone read from files, or held by a worker
 
-Each writes benchmarks/results/scheduling-<what>.json. Ray is started and ended within `trivial` and `sweep`.
+Each writes benchmarks/results/scheduling-<what>.json; `--beside TEXT` says what else the machine did. Ray is
+started and ended within `trivial` and `sweep`.
 """
 
 import argparse
@@ -14,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from hybrid.config import EvalConfig
@@ -37,8 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["trivial", "sweep", "plan"])
+    parser.add_argument("what", choices=["trivial", "sweep", "plan", "backbone"])
     parser.add_argument("--trials", type=int)
+    parser.add_argument("--beside", metavar="TEXT", help="what else the machine was doing")
     args = parser.parse_args()
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False, cwd=RESULTS.parent).stdout
@@ -46,6 +52,7 @@ def main() -> None:
         "command": " ".join(["python", *sys.argv]),
         "commit": commit.strip(),
         "cpus": os.cpu_count(),
+        "beside": args.beside,
         "load_before": os.getloadavg()[0],
     }
     with tempfile.TemporaryDirectory(prefix="scheduling-", ignore_cleanup_errors=True) as folder:
@@ -53,6 +60,8 @@ def main() -> None:
             found |= trivial(args.trials or 1000, Path(folder))
         elif args.what == "sweep":
             found |= sweep(Path(folder))
+        elif args.what == "backbone":
+            found |= backbone()
         else:
             found |= plan(args.trials or 10_000, Path(folder))
     found["load_after"] = os.getloadavg()[0]
@@ -104,6 +113,29 @@ def sweep(folder: Path) -> dict[str, Any]:
         "busy": round(busy / (slots * ended.seconds), 3),
         "overhead_seconds_a_trial": round(ended.overhead_seconds, 3),
     }
+
+
+def backbone() -> dict[str, Any]:
+    """Seconds until a worker has the untouched backbone for a trial, after its first; medians of nine."""
+    from hybrid.encoder import Encoder
+    from sweeps.warm_backbone import warm_encoder
+
+    lengths = {"max_query_length": None, "max_passage_length": None}
+    found = {}
+    for name in ("embedded-xlmr", "embedded-labse", "minilm-l6"):
+        warm = partial(warm_encoder, name, device="cpu", trust_remote_code=False, **lengths)
+        read, held = partial(Encoder.load, name), []
+        for way in (read, warm):
+            way()
+            held.append(round(median(seconds(way) for _ in range(9)), 4))
+        found[name] = dict(zip(("seconds_read", "seconds_held"), held, strict=True))
+    return found
+
+
+def seconds(way: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    way()
+    return time.perf_counter() - start
 
 
 def plan(count: int, folder: Path) -> dict[str, Any]:
