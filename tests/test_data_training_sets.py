@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from data_files import json_lines
 
-from hybrid.data import mmarco_triples
+from hybrid.data import mmarco, mmarco_triples
 from hybrid.data.arrow import ArrowStrings
 from hybrid.data.catalog import DATASETS
 from hybrid.data.digests import pairs_digest, task_digest
@@ -123,6 +123,12 @@ def test_mr_tydi(tmp_path: Path) -> None:
     assert list(load_pairs("mrtydi-sw", tmp_path).questions["sw"]) == ["train one?"]
 
 
+@pytest.fixture
+def three_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if MS MARCO had the three passages that `write_mmarco` writes."""
+    monkeypatch.setattr(mmarco, "PUBLISHED", 3)
+
+
 def write_mmarco(root: Path) -> Path:
     folder = root / "mmarco"
     write(folder / "qrels.train.tsv", "10\t0\t0\t1\n11\t0\t2\t1\n12\t0\t2\t1\n")
@@ -148,6 +154,7 @@ def test_mmarco_is_parallel_by_its_ids(tmp_path: Path) -> None:
     assert pairs.clusters[1] == pairs.clusters[2] != pairs.clusters[0]
 
 
+@pytest.mark.usefixtures("three_passages")
 def test_a_collection_in_a_language_nobody_knows_is_noted(tmp_path: Path) -> None:
     folder = write_mmarco(tmp_path)
     write(folder / "data" / "google" / "collections" / "klingon_collection.tsv", "0\tnull\n")
@@ -156,15 +163,20 @@ def test_a_collection_in_a_language_nobody_knows_is_noted(tmp_path: Path) -> Non
     assert pairs.notes == ("klingon_collection.tsv is in no language of mMARCO: not read",)
 
 
+@pytest.mark.usefixtures("three_passages")
 def test_mmarco_without_a_translation_leaves_the_pair_out_of_that_language(tmp_path: Path) -> None:
     folder = write_mmarco(tmp_path)
     write(folder / "data" / "google" / "collections" / "german_collection.tsv", "0\tdeutsch\n")
     pairs = load_pairs("mmarco", tmp_path)
     assert list(pairs.passages["de"]) == ["deutsch", None, None]
     assert list(pairs.questions["de"]) == ["was 10", None, None]
-    assert pairs.notes == ("2 judgements lack their query or passage in de",)
+    assert pairs.notes == (
+        "1 passages in de, where 3 are published",
+        "2 judgements lack their query or passage in de",
+    )
 
 
+@pytest.mark.usefixtures("three_passages")
 def test_mmarco_s_triples_give_hard_negatives_with_the_same_passages_in_every_language(
     tmp_path: Path,
 ) -> None:
@@ -283,6 +295,7 @@ def test_a_translation_into_a_language_nobody_knows_is_refused(tmp_path: Path) -
     assert found.startswith(f"{path}: 'qq' is no language code of ISO 639-1")
 
 
+@pytest.mark.usefixtures("three_passages")
 def test_empty_queries_and_passages_of_mmarco_are_counted(tmp_path: Path) -> None:
     folder = write_mmarco(tmp_path)
     google = folder / "data" / "google"

@@ -30,6 +30,9 @@ from hybrid.errors import BadInput
 
 Ints = npt.NDArray[np.int64]
 
+PUBLISHED = 8_841_823
+"""Passages of MS MARCO, and so of every language."""
+
 _JUDGEMENTS, _TRIPLES = Path("qrels.train.tsv"), Path("data") / "triples.train.ids.small.tsv"
 
 
@@ -77,6 +80,8 @@ def read_pairs(source: Source, passage: str) -> ParallelPairs:  # noqa: ARG001  
             for part, what in ((queries, "queries"), (collection, "passages"))
             if part.empty
         ]
+        if len(collection) != PUBLISHED:
+            notes.append(f"{len(collection)} passages in {language}, where {PUBLISHED} are published")
         missing = (query_rows < 0) | (passage_rows < 0)
         if missing.all():
             raise BadInput(
