@@ -241,25 +241,39 @@ def _folder(arguments: argparse.Namespace, store: "Store", sweep: "Sweep", part:
 
 def stop(arguments: argparse.Namespace) -> Answer:
     from sweeps.lease import ask_to_stop
+    from sweeps.store import Store
 
-    plan, store = _planned(arguments)
-    asked = ask_to_stop(store, plan.sweep.name, wait_seconds=_STOPS_WITHIN)
-    plan, _ = _planned(arguments, plan.sweep)
-    saved = f"{len(plan.done)} of {len(plan.trials)} trials are saved in {store}"
+    name = _status(arguments)["sweep"]
+    asked = ask_to_stop(Store(arguments.store), name, wait_seconds=_STOPS_WITHIN)
+    after = _status(arguments)
+    saved = f"{after['done']} of {after['trials']} trials are saved in {after['store']}"
     if asked is None:
-        print(f"nobody is running {plan.sweep.name}; {saved}")
+        print(f"nobody is running {name}; {saved}")
     else:
         print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; `sweeps run` goes on from there")
-    return DONE, {"stopped": asked is not None, "done": len(plan.done), "trials": len(plan.trials)}
+    return DONE, {"stopped": asked is not None, "done": after["done"], "trials": after["trials"]}
 
 
 def status(arguments: argparse.Namespace) -> Answer:
-    from sweeps.status import status_lines, sweep_status
+    from sweeps.status import status_lines
 
-    plan, store = _planned(arguments)
-    status = sweep_status(plan, store)
+    status = _status(arguments)
     print("\n".join(status_lines(status)))
     return DONE, status
+
+
+def _status(arguments: argparse.Namespace) -> dict[str, Any]:
+    """State of the sweep; where its data are not known here, by what its run has left in the store."""
+    from sweeps.status import kept_status, sweep_status
+    from sweeps.store import Store
+
+    try:
+        plan, store = _planned(arguments)
+    except BadInput:
+        if (kept := kept_status(arguments.spec, Store(arguments.store))) is None:
+            raise
+        return kept
+    return sweep_status(plan, store)
 
 
 def _sweep(arguments: argparse.Namespace) -> "Sweep":

@@ -29,7 +29,7 @@ from sweeps.plan import Plan, digests_path, make_plan, prepare_sweep, proposed_p
 from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
-from sweeps.status import command_line, duration
+from sweeps.status import command_line, duration, plan_path
 from sweeps.store import Store
 
 DONE, SOME_FAILED, BUDGET, INTERRUPTED = 0, 1, 3, 130
@@ -173,7 +173,7 @@ def _describe(store: Store, plan: Plan) -> None:
         }
         for trial in plan.trials
     ]
-    store.put_json(f"sweeps/{plan.sweep.name}/plan.json", {"trials": trials})
+    store.put_json(plan_path(plan.sweep.name), {"trials": trials})
     store.put_json(digests_path(plan.sweep), dict(plan.digests))
 
 

@@ -6,12 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+from pydantic import TypeAdapter
+
 from sweeps.budget import Usage, read_usage
 from sweeps.failures import causes, reason_of
 from sweeps.lease import holder
 from sweeps.plan import Plan
 from sweeps.spec import Sweep
-from sweeps.store import Store
+from sweeps.spec_sections import SweepName
+from sweeps.store import Damaged, Store
 
 
 def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
@@ -34,6 +38,47 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
             for trial in plan.failed
         ],
         "causes": causes(plan),
+        **_of_its_run(name, store),
+    }
+
+
+def kept_status(spec: str, store: Store) -> dict[str, Any] | None:
+    """`sweep_status` by the trials that a run of the sweep has written down: for a machine without its data.
+
+    None if `spec` is no file with a sweep's name, or nothing of that name was run in this store.
+    """
+    try:
+        name = yaml.safe_load(Path(spec).read_text(encoding="utf-8"))["name"]
+        kept = store.get_json(plan_path(TypeAdapter(SweepName).validate_python(name)))
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, Damaged):
+        return None
+    if kept is None:
+        return None
+    index, done, measured, failed = store.index(), 0, 0, []
+    for row in kept["trials"]:
+        key = row["train_key"]
+        has_model = row["seed"] is None or index.has_model(key)
+        if has_model and all(index.has_scores(key, score) for score in row["scores"].values()):
+            done += 1
+        elif index.failed(key):
+            failed.append({"trial": row["trial"], "reason": reason_of(store.failure(key))})
+        else:
+            measured += has_model
+    return {
+        "sweep": name,
+        "store": str(store),
+        "trials": len(kept["trials"]),
+        "done": done,
+        "todo": len(kept["trials"]) - done - len(failed),
+        "to_measure": measured,
+        "failed": failed,
+        "causes": "\n".join(f"  {one['trial']}: {one['reason']}" for one in failed),
+        **_of_its_run(name, store),
+    }
+
+
+def _of_its_run(name: str, store: Store) -> dict[str, Any]:
+    return {
         "run_by": _holder(store, name),
         "progress": store.get_json(progress_path(name)),
         "used": asdict(read_usage(store, name) or Usage()),
@@ -73,6 +118,10 @@ def command_line(command: str, sweep: Sweep, store: str) -> str:
     )  # a shipped one goes by its name
     place = [] if store == str(Path("store").absolute()) else ["--store", store]
     return shlex.join(["sweeps", command, spec, *place])
+
+
+def plan_path(sweep_name: str) -> str:
+    return f"sweeps/{sweep_name}/plan.json"
 
 
 def progress_path(sweep_name: str) -> str:

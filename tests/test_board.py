@@ -14,10 +14,13 @@ from trivial_trials import trivial_trials
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.lease import Lease
-from sweeps.plan import Trial
+from sweeps.plan import Trial, prepare_sweep
+from sweeps.run import _describe
+from sweeps.spec import read_spec
 from sweeps.spec_sections import Limits
-from sweeps.status import duration, status_lines, sweep_status
+from sweeps.status import duration, kept_status, status_lines, sweep_status
 from sweeps.store import Store
+from sweeps.trial import run_trial
 
 
 def board_of(store: Store, trials: list[Trial], costs: list[float], out: io.StringIO) -> Board:
@@ -120,6 +123,25 @@ def test_status_from_anywhere(tmp_path: Path) -> None:
     assert lines[0].startswith("small: 0 of 5 trials done, 4 to do")
     assert f"run by process {os.getpid()}" in lines[1]
     assert lines[-1] == f"  1 × it broke ({broken.label})"
+
+
+def test_status_of_a_machine_that_has_none_of_the_data(tmp_path: Path) -> None:
+    """What a run has written down tells as much as the sweep file with its data does."""
+    spec, data_root = write_small_sweep(tmp_path)
+    store = Store(tmp_path / "store")
+    assert kept_status(str(spec), store) is None
+    prepare_sweep(read_spec(str(spec), [], data_root), data_root)
+    plan = planned(tmp_path / "store", spec, data_root)
+    for trial in plan.trials[:2]:
+        run_trial(trial, store, data_root)
+    store.put_failure(plan.trials[2].train_key or "", {"reason": "it broke"})
+    plan = planned(tmp_path / "store", spec, data_root)
+    _describe(store, plan)
+    known, kept = sweep_status(plan, store), kept_status(str(spec), store)
+    assert kept is not None
+    assert {**kept, "causes": ""} == {**known, "causes": ""}
+    assert (kept["done"], kept["todo"], len(kept["failed"])) == (2, 2, 1)
+    assert kept["causes"] == f"  {plan.trials[2].label}: it broke"
 
 
 @pytest.mark.parametrize(
