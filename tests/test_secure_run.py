@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +28,20 @@ def holding(folder: Path) -> Iterator[str]:
             yield str(path)
 
 
+@pytest.fixture
+def ray_logs() -> Iterator[Path]:
+    """A folder for Ray's own files; its path is short, for sockets lie there."""
+    with tempfile.TemporaryDirectory(prefix="r") as folder:
+        yield Path(folder)
+
+
 def test_a_run_listens_on_the_loopback_address_alone_and_writes_no_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ray_logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the store, MLflow's database there, what is printed, and Ray's own logs; the sweep file has it."""
     monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("FAULTY_TOKEN", SECRET)
-    ray_logs = tmp_path / "ray"
     monkeypatch.setenv("RAY_TMPDIR", str(ray_logs))
     spec, data_root = write_small_sweep(tmp_path, examples=2000)
     spec.write_text(f"# the key is {SECRET}\n{spec.read_text()}")
@@ -57,17 +64,17 @@ def test_a_run_listens_on_the_loopback_address_alone_and_writes_no_secret(
     assert "$FAULTY_TOKEN" in (store / "sweeps/small/spec.yaml").read_text()
 
 
-def test_a_secret_in_an_error_is_written_nowhere(tmp_path: Path) -> None:
+def test_a_secret_in_an_error_is_written_nowhere(tmp_path: Path, ray_logs: Path) -> None:
     """Not in the failure record, on the screen, or in what Ray and Tune keep of errors."""
     script = Path(__file__).with_name("faulty_trials.py")
-    env = environment(FAULTY_TOKEN=SECRET, RAY_TMPDIR=str(tmp_path / "r"))
+    env = environment(FAULTY_TOKEN=SECRET, RAY_TMPDIR=str(ray_logs))
     words = [sys.executable, str(script), str(tmp_path), json.dumps({"retries": 1}), "tells-a-secret"]
     done = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
     assert "no access with $FAULTY_TOKEN at https://***@host/" in done.stdout
     assert "me:word" not in done.stdout + done.stderr
-    assert any((tmp_path / "r").rglob("*.log"))
-    assert list(holding(tmp_path)) == []
+    assert any(ray_logs.rglob("*.log"))
+    assert list(holding(tmp_path)) == list(holding(ray_logs)) == []
     assert SECRET not in done.stdout + done.stderr
 
 
