@@ -142,7 +142,7 @@ def make_plan(
     try:
         if points is None:
             points = _proposed(sweep, store) if sweep.search else sweep.points
-        digests = _digests(sweep, data_root, recorded=store.get_json(digests_path(sweep)))
+        digests = _digests(sweep, data_root, recorded=store.read_record(digests_path(sweep)))
         arms = name_arms(points, sweep.reference, _backbone(sweep))
         trials = [trial for arm in arms for trial in _trials(sweep, arm, digests)]
         if mistakes := same_training(trials) + mixed_precision(trials):
@@ -292,11 +292,11 @@ def _selection_digest(name: str, config: TrainConfig, digests: Digests) -> str |
 
 def _proposed(sweep: Sweep, store: Store) -> list[Mapping[str, Any]]:
     """The arms a search has proposed so far, each after its reference."""
-    written = store.get_json(proposed_path(sweep)) or {}
+    written = store.read_record(proposed_path(sweep)) or {}
     points: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for proposal in written.get("points", ()):
-        point = {axis: tuple(v) if isinstance(v, list) else v for axis, v in proposal.items()}
-        if set(point) == set(sweep.axes):
+        if isinstance(proposal, dict) and set(proposal) == set(sweep.axes):
+            point = {axis: tuple(v) if isinstance(v, list) else v for axis, v in proposal.items()}
             for one in ({**point, **sweep.reference}, point):
                 ordered = {axis: one[axis] for axis in sweep.axes}
                 points.setdefault(tuple(ordered.values()), ordered)

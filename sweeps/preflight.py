@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybrid.errors import BadInput
-from sweeps.plan import Plan, Trial, make_plan
+from sweeps.plan import Plan, Trial, digests_path, make_plan, proposed_path
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
 from sweeps.status import command_line
-from sweeps.store import Store
+from sweeps.store import Damaged, Store
 
 _ANSWER_SECONDS = 10.0
 
@@ -19,10 +19,23 @@ def sound_plan(sweep: Sweep, store: Store, data_root: Path | None, say: Callable
     plan = make_plan(sweep, store, data_root)
     if plan.unknown:
         raise BadInput(plan.unknown)
-    damaged = [*store.drop_damaged_models(plan.trained), *store.drop_damaged_scores(plan.scored)]
+    damaged = [*_drop_damaged_files(store, (digests_path(sweep), proposed_path(sweep)))]
+    damaged += [*store.drop_damaged_models(plan.trained), *store.drop_damaged_scores(plan.scored)]
     for sentence in damaged:
         say(sentence)
     return make_plan(sweep, store, data_root) if damaged else plan
+
+
+def _drop_damaged_files(store: Store, paths: Sequence[str]) -> list[str]:
+    """Forget what is no JSON in the sweep's record, a sentence for each; the run writes it again."""
+    mistakes: list[str] = []
+    for path in paths:
+        try:
+            store.get_json(path)
+        except Damaged as damage:
+            mistakes.extend(damage.mistakes)
+            store.delete(path)
+    return mistakes
 
 
 def check_batches(trials: Sequence[Trial], data_root: Path | None) -> None:

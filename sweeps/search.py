@@ -66,6 +66,8 @@ def search(
     if budget.trials_left is not None:
         left = min(left, math.ceil(budget.trials_left / len(sweep.seeds)))
     proposals = _Proposals(sweep, store)
+    for params in tried:  # what a damaged file has lost
+        proposals.add(as_point(params))
 
     def keep() -> None:
         store.put_bytes(stored, database.read_bytes())

@@ -160,7 +160,7 @@ class Store:
 
     def record(self, train_key: str) -> dict[str, Any] | None:
         """What is known of a training: seconds, hardware, versions, attempts; None if that cannot be read."""
-        return self._read_record(f"{_model(train_key)}/record.json")
+        return self.read_record(f"{_model(train_key)}/record.json")
 
     def put_checkpoint(self, train_key: str, checkpoint: Path) -> None:
         """Store a checkpoint (file or folder) in place of the one before it."""
@@ -183,7 +183,7 @@ class Store:
     def failure(self, train_key: str) -> dict[str, Any] | None:
         """Why the trial failed for good: {"reason", "log", "attempts", …}; None if it did not."""
         path = f"{_model(train_key)}/FAILED.json"
-        return self._read_record(path) or ({"reason": "its record is damaged"} if self.exists(path) else None)
+        return self.read_record(path) or ({"reason": "its record is damaged"} if self.exists(path) else None)
 
     def put_failure(self, train_key: str, failure: dict[str, Any]) -> None:
         self.put_json(f"{_model(train_key)}/FAILED.json", failure)
@@ -229,7 +229,7 @@ class Store:
 
     def score_record(self, train_key: str, score_key: str) -> dict[str, Any] | None:
         """How scores were measured: task, seconds, sha256; None if that cannot be read."""
-        return self._read_record(f"{_score(train_key, score_key)}.json")
+        return self.read_record(f"{_score(train_key, score_key)}.json")
 
     def drop_damaged_scores(self, keys: Iterable[tuple[str, str]]) -> Sequence[str]:
         """Read back these scores (train key, score key); forget the damaged ones, a sentence for each."""
@@ -300,7 +300,8 @@ class Store:
         paths = self.list(f"{_model(train_key)}/checkpoints")
         return [match[1] for path in paths if (match := done.search(path))]
 
-    def _read_record(self, path: str) -> dict[str, Any] | None:
+    def read_record(self, path: str) -> dict[str, Any] | None:
+        """The object in a JSON file; None if there is no such file or it is none."""
         try:
             value = self.get_json(path)
         except Damaged:  # named where what it stands beside is checked

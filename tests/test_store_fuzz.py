@@ -84,3 +84,21 @@ def test_damaged_stores_give_a_plan_or_sentences_and_what_is_damaged_is_made_aga
             assert sentence.splitlines() == [sentence]
     after = sorted(str(path) for path in folder.rglob("*") if root not in path.parents)
     assert after == before
+
+
+def test_what_a_run_relies_on_is_named_when_damaged_and_does_not_stop_it(
+    whole: tuple[Path, Sweep, Path, Plan], tmp_path: Path
+) -> None:
+    """The digests that the last run recorded, and the arms that a search proposed."""
+    folder, sweep, data_root, plan = whole
+    shutil.copytree(folder / "whole", tmp_path / "store")
+    store = Store(tmp_path / "store")
+    for name in ("digests", "proposed"):
+        store.put_bytes(f"sweeps/small/{name}.json", b"{cut")
+    said: list[str] = []
+    assert make_plan(sweep, store, data_root).done == sound_plan(sweep, store, data_root, said.append).done
+    assert [sentence.partition(" is damaged")[0].rpartition("/")[2] for sentence in said] == [
+        "digests.json", "proposed.json",
+    ]  # fmt: skip
+    assert not store.exists("sweeps/small/digests.json")
+    assert len(plan.trials) == 5
