@@ -8,6 +8,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,22 +179,23 @@ def _sees_store(store: Store, folder: str, node: str) -> str | None:
 
 
 def _other_data(held: Held, data_root: Path | None) -> list[str]:
-    name, known = held.name, held.name.partition(":")[0] in DATASETS
+    name, set_name = held.name, held.name.partition(":")[0]
     try:
         source = _located(name, held.kind, data_root, supply=True)
     except BadInput:
-        if known:  # then where to get it has been said
+        if set_name in DATASETS:  # then where to get it has been said
             raise
         root = data_root or os.environ.get("HYBRID_DATA_ROOT") or "given there (--data-root)"
-        return [f"{name} is not there: copy {held.folder} to that machine, under its data root {root}"]
+        return [f"{set_name} is not there: copy {held.folder} to that machine, under its data root {root}"]
     if held.files == _hashes(source):
         return []
-    digest = data_digest(name, data_root, kind=held.kind, passage=held.passage, cached_only=False)
-    if digest == held.digest:  # the same, written otherwise
-        return []
+    with suppress(BadInput):  # it cannot even be read
+        digest = data_digest(name, data_root, kind=held.kind, passage=held.passage, cached_only=False)
+        if digest == held.digest:  # the same, written otherwise
+            return []
     other = ", ".join(sorted({path for path, _ in set(held.files) ^ set(_hashes(source))}))
     return [
-        f"{name}: what is in {source.folder} is not what the sweep was planned with ({other}); "
+        f"{set_name}: what is in {source.folder} is not what the sweep was planned with ({other}); "
         "give every machine the same files, in its data root or its cache"
     ]
 

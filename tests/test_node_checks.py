@@ -149,9 +149,10 @@ def test_what_machines_lack_is_said_before_the_first_trial_all_at_once(tmp_path:
         environment = {**several.environment, "HYBRID_DATA_ROOT": str(data_root)}
         done = run(spec, tmp_path / "store", "--address", several.address, **environment)
     assert done.returncode == 2, done.stdout + done.stderr
-    said = "\n".join(line for line in done.stderr.splitlines() if line.startswith("node 127.0.0.1: "))
+    said = "\n".join(line for line in done.stderr.splitlines() if line.startswith("node "))
+    assert said, done.stderr
     assert "nfcorpus is not under the data root" in said
     assert "HYBRID_OFFLINE is set" in said
     assert f"bugs: what is in {other}/bugs is not what the sweep was planned with (queries.jsonl)" in said
-    assert f"faq:train is not there: copy {data_root}/faq to that machine" in said
+    assert f"faq is not there: copy {data_root}/faq to that machine, under its data root {other}" in said
     assert not (tmp_path / "store" / "models").exists()
