@@ -229,6 +229,28 @@ def test_resources_decide_device_threads_and_precision(sweep_of, tmp_path: Path,
     assert (untouched.cpus, untouched.gpus) == (2, 0)
 
 
+def test_resources_by_backbone_and_batch_size(sweep_of, tmp_path: Path, root: Path) -> None:
+    """The first rule that fits counts; an untouched backbone has no batch size, but is one."""
+    rules = (
+        "resources=[{when: {backbone: embedded-labse, batch_size: 8}, gpu: 1}, "
+        "{when: {backbone: embedded-labse}, gpu: 0.5}, {gpu: 0.25, cpu: 2}]"
+    )
+    text = SMALL.replace("backbone: BACKBONE, ", "")
+    text = text.replace("[4, 8]}", "[4, 8], backbone: [embedded-xlmr, embedded-labse]}")
+    plan, _ = planned(sweep_of(text, rules), tmp_path, root)
+    given = {
+        (trial.backbone, trial.train.batch_size if trial.train else None): (trial.gpus, trial.cpus)
+        for trial in plan.trials
+    }
+    assert set(given.items()) >= {
+        (("embedded-labse", 8), (1, 1)),
+        (("embedded-labse", 4), (0.5, 1)),
+        (("embedded-labse", None), (0.5, 1)),
+        (("embedded-xlmr", 8), (0.25, 2)),
+        (("embedded-xlmr", None), (0.25, 2)),
+    }
+
+
 def test_a_search_plans_what_was_proposed_and_its_references(sweep_of, tmp_path: Path, root: Path) -> None:
     sweep = sweep_of(SMALL + "search: {optuna: {arms: 4}}\n")
     plan, store = planned(sweep, tmp_path, root)
