@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -63,16 +64,14 @@ def test_a_run_in_another_process_is_stopped_and_goes_on_later(tmp_path: Path) -
 def test_a_submitted_job_is_watched_and_stopped_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Detached; status and stop see the store alone: no data root, another cache, no address, no token."""
+    """Followed until Ctrl-C; then status and stop see the store alone: no data, no address, no token."""
     spec, data_root = write_small_sweep(tmp_path, examples=60_000)
     place = tmp_path / "store"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     for address in start_head():
-        words = command(place, spec, data_root, "--address", address, "--detach", of="submit")
-        handed = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert handed.returncode == 0, handed.stderr
-        assert json.loads(handed.stdout)["state"] in ("PENDING", "RUNNING")
+        words = command(place, spec, data_root, "--address", address, of="submit")
+        following = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         elsewhere = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "HYBRID_"))}
         elsewhere["HYBRID_CACHE"] = str(tmp_path / "elsewhere")
 
@@ -84,12 +83,15 @@ def test_a_submitted_job_is_watched_and_stopped_from_elsewhere(
             return dict(json.loads(done.stdout))
 
         deadline = time.monotonic() + 400
-        while not (
-            holder(Store(place), "small")
-            and any(one["doing"] == "training" for one in _running(Store(place)))
-        ):
+        while not any(one["doing"] == "training" for one in _running(Store(place))):
+            assert following.poll() is None, following.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.5)
+        following.send_signal(signal.SIGINT)
+        out, said = following.communicate(timeout=60)
+        assert following.returncode == 0, out + said
+        assert "no longer followed; the job goes on" in said
+        assert json.loads(out)["state"] == "RUNNING"
         status = ask("status")
         assert status["trials"] == 5
         assert status["run_by"] is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from small_sweep import write_small_sweep
 
+import sweeps.submit
 from hybrid.errors import BadInput
 from sweeps.plan import make_plan
 from sweeps.spec import read_spec
@@ -106,6 +107,37 @@ def test_a_job_that_finds_bad_input_fails_with_its_sentence(
     out, _ = capfd.readouterr()
     assert job.state == "FAILED"
     assert "store /proc/store: cannot be written" in out
+
+
+def test_what_travels_is_the_code_and_the_sweep_file_and_its_size_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    sweep = read_spec(str(spec), [], data_root)
+    megabytes = sweeps.submit._package(sweep, tmp_path / "package")
+    assert {path.name for path in (tmp_path / "package").iterdir()} == {"hybrid", "sweeps", "small.yaml"}
+    files = [path for path in (tmp_path / "package").rglob("*") if path.is_file()]
+    assert megabytes == pytest.approx(sum(path.stat().st_size for path in files) / 1e6)
+    assert not [path for path in files if "__pycache__" in path.parts or path.name.startswith(".")]
+    monkeypatch.setattr(sweeps.submit, "_LARGEST_MB", megabytes / 2)
+    with pytest.raises(BadInput, match="something large lies in"):
+        sweeps.submit._package(sweep, tmp_path / "again")
+
+
+@pytest.mark.long
+def test_another_token_is_one_sentence(head: str, tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    words = [sys.executable, "-m", "sweeps", "submit", str(spec), "--data-root", str(data_root)]
+    done = subprocess.run(
+        [*words, "--address", head, "--store", str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "RAY_AUTH_TOKEN": "b" * 64},
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "the cluster wants another token" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_store_only_this_machine_sees_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""How many trials run at a time, and in which order."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_sweep import write_small_sweep
+from sweep_process import environment, planned
+
+from sweeps.estimate import relative_cost
+from sweeps.store import Store
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("gpus", "most", "together"), [(0.25, 0, 4), (0.5, 0, 2), (0.125, 3, 3)])
+def test_fractions_of_a_gpu_share_one(tmp_path: Path, gpus: float, most: int, together: int) -> None:
+    """As Ray counts them: the GPU is one in name alone. Trials start in the order given."""
+    script = Path(__file__).with_name("packed_trials.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "8", str(gpus), str(most), str(together), str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(RAY_AUTH_MODE="disabled", RAY_worker_niceness="0"),
+    )
+    assert done.returncode == 0, done.stderr
+    ran = [Store(tmp_path / "store").get_json(f"ran/{i}.json") for i in range(8)]
+    assert {one["gpu"] for one in ran} == {"0"}
+    at_once = [sum(o["start"] <= one["start"] < o["end"] for o in ran) for one in ran]
+    assert max(at_once) == together
+    first = sorted(ran[:together], key=lambda one: one["start"])
+    assert max(one["start"] for one in first) <= min(one["start"] for one in ran[together:])
+
+
+def test_what_trains_longer_costs_more_and_the_untouched_backbone_least(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    plan = planned(tmp_path / "store", spec, data_root)
+    trained = next(trial for trial in plan.trials if trial.train is not None)
+    (untouched,) = [trial for trial in plan.trials if trial.train is None]
+    assert trained.train is not None
+    longer = replace(trained, train=trained.train.model_copy(update={"steps": 2 * trained.train.steps}))
+    assert relative_cost(longer) > relative_cost(trained) > relative_cost(untouched) > 0
+    weights = (tmp_path / "backbone" / "model.safetensors").stat().st_size
+    assert relative_cost(untouched) % weights == 0
