@@ -63,4 +63,5 @@ class LiveTracking:
             reason = redacted(str(error).strip().partition("\n")[0]) or type(error).__name__
             if reason != self._told:
                 self._told = reason
-                self._say(f"MLflow is behind the store: {reason}; `sweeps sync` brings it up to date")
+                later = "" if "`sweeps sync`" in reason else "; `sweeps sync` brings it up to date"
+                self._say(f"MLflow is behind the store: {reason}{later}")

@@ -38,6 +38,7 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds; by default a server that hangs is waited for 16 minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a run
 }
 """Of MLflow, unless set already: a server that is away is left at once, the store makes up for it."""
 
