@@ -238,10 +238,13 @@ def _pooling_that_is_added(folder: Path) -> str:
     """As sentence-transformers chooses: one that reads from left to right has all of a text at its end."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         config = {}
-    named = next(iter(config.get("architectures") or ()), "")
-    causal = named.endswith("ForCausalLM") and config.get("is_causal", True)
+    if not isinstance(config, dict):  # loading the model says what is wrong with it
+        config = {}
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else None
+    causal = isinstance(first, str) and first.endswith("ForCausalLM") and config.get("is_causal", True)
     return "its last token's vector" if causal else "the mean of its tokens' vectors"
 
 

@@ -1,16 +1,20 @@
 """Mutated sweep files give a sweep or sentences; never a traceback, never a write."""
 
 import copy
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small_data import write_small_data
 
+from hybrid.backbones import resolve
 from hybrid.errors import BadInput
+from hybrid.loading import load_model
 from sweeps.cli import main
 from sweeps.plan import make_plan
 from sweeps.spec import read_spec
@@ -97,6 +101,26 @@ def test_mutated_sweep_files_give_a_plan_or_sentences(data: st.DataObject, folde
             assert mistake.startswith(str(path))
             assert mistake.splitlines() == [mistake]
     assert sorted(folder.rglob("*")) == before
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=ODD | st.fixed_dictionaries({}, optional={"architectures": ODD, "is_causal": ODD}))
+@example(config=[])
+@example(config=None)
+@example(config={"architectures": 5})
+@example(config={"architectures": [3]})
+def test_a_backbone_s_odd_config_is_planned_or_refused_in_sentences(config: Any, folder: Path) -> None:
+    backbone = folder / "backbone"
+    backbone.mkdir(exist_ok=True)
+    (backbone / "config.json").write_text(json.dumps(config))
+    (backbone / "model.safetensors").write_bytes(b"")
+    spec = yaml.safe_load(WHOLE)
+    spec["train"]["backbone"] = str(backbone)
+    path = folder / "b.yaml"
+    path.write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
+    make_plan(read_spec(str(path), (), folder / "data"), Store(folder / "store"), folder / "data")
+    with pytest.raises(BadInput, match=re.escape(f"{backbone}: no sentence-transformers model can be read")):
+        load_model(resolve(str(backbone)), "cpu", trust_remote_code=False)
 
 
 PIECES = st.one_of(
