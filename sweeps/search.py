@@ -182,21 +182,22 @@ class _DistinctArms(OptunaSearch):
             self._ot_trials[trial_id], self._waiting = self._waiting, None
         for _ in range(_TRIES):
             params = super().suggest(trial_id) or {}
-            others = [
-                one
-                for one in study.get_trials(deepcopy=False)
-                if one.params == params and one.number != self._ot_trials[trial_id].number
-            ]
-            known = [one for one in others if one.state == TrialState.COMPLETE]
-            if not known and not any(one.state == TrialState.RUNNING for one in others):
+            own = self._ot_trials[trial_id].number
+            every = study.get_trials(deepcopy=False)
+            (proposed,) = [one for one in every if one.number == own]
+            others = {one.state: one for one in every if one.params == params and one.number != own}
+            complete = others.get(TrialState.COMPLETE)
+            # Of those told as failed, one that was cut off waits in the queue: it alone is proposed again.
+            failed = TrialState.FAIL in others and "fixed_params" not in proposed.system_attrs
+            if complete is None and not failed and TrialState.RUNNING not in others:
                 if self._its_training_runs(trial_id, params):
                     self._waiting = self._ot_trials.pop(trial_id)
                     return None  # Tune asks again
                 self.on_proposal(as_point(params))
                 return {"point": as_point(params)}
             repeated = self._ot_trials.pop(trial_id)
-            if known:
-                study.tell(repeated, known[0].values)
+            if complete is not None:
+                study.tell(repeated, complete.values)
             else:
                 study.tell(repeated, state=TrialState.FAIL)
         return Searcher.FINISHED

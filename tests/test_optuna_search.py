@@ -79,6 +79,32 @@ def test_no_arm_is_proposed_twice(tmp_path: Path) -> None:
     assert searcher.suggest("3") == "FINISHED"
 
 
+def test_an_arm_that_failed_is_not_proposed_again_and_one_cut_off_is(tmp_path: Path) -> None:
+    """Of three arms one fails and one is cut off; a later run takes up that one and never the failed one."""
+    space = {"mono_ratio": CategoricalDistribution([1.0, 0.5, 0.0])}
+    proposed: list[float] = []
+    for run in range(2):
+        study = open_study(tmp_path / "optuna.db", "a")
+        assert len(take_up(study)) == run  # what failed in the first
+        searcher = _DistinctArms(
+            space=space,
+            metric=["in_domain", "zero_shot"],
+            mode=["max", "max"],
+            sampler=optuna.samplers.TPESampler(seed=run),
+            storage=study._storage,
+            study_name="a",
+        )
+        searcher.on_proposal = lambda point: proposed.append(point["mono_ratio"])
+        searcher.suggest("first")
+        searcher.on_trial_complete("first", error=run == 0, result={"in_domain": 0.1, "zero_shot": 0.5})
+        searcher.suggest("second")  # the first run ends while this one runs
+    failed, cut_off, again, last = proposed
+    assert again == cut_off
+    assert sorted([failed, cut_off, last]) == [0.0, 0.5, 1.0]
+    searcher.on_trial_complete("second", error=True)
+    assert searcher.suggest("third") == "FINISHED"
+
+
 def test_an_arm_waits_for_the_training_it_shares(tmp_path: Path) -> None:
     """Two trainings, two merges each: no two arms of one training are ever running together."""
     study = open_study(tmp_path / "optuna.db", "a")
