@@ -246,7 +246,8 @@ def stop(arguments: argparse.Namespace) -> Answer:
     name = _status(arguments)["sweep"]
     asked = ask_to_stop(Store(arguments.store), name, wait_seconds=_STOPS_WITHIN)
     after = _status(arguments)
-    saved = f"{after['done']} of {after['trials']} trials are saved in {after['store']}"
+    which = "trials of its last run" if after["not_here"] else "trials"
+    saved = f"{after['done']} of {after['trials']} {which} are saved in {after['store']}"
     if asked is None:
         print(f"nobody is running {name}; {saved}")
     else:
@@ -263,14 +264,15 @@ def status(arguments: argparse.Namespace) -> Answer:
 
 
 def _status(arguments: argparse.Namespace) -> dict[str, Any]:
-    """State of the sweep; where its data are not known here, by what its run has left in the store."""
+    """State of the sweep; where its data are not known here, by what its last run has left in the store."""
+    from sweeps.spec import NotHere
     from sweeps.status import kept_status, sweep_status
     from sweeps.store import Store
 
     try:
         plan, store = _planned(arguments)
-    except BadInput:
-        if (kept := kept_status(arguments.spec, Store(arguments.store))) is None:
+    except NotHere as error:
+        if (kept := kept_status(error.name, Store(arguments.store), error.mistakes)) is None:
             raise
         return kept
     return sweep_status(plan, store)

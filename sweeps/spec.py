@@ -54,6 +54,7 @@ __all__ = [
     "Group",
     "Guardrail",
     "Limits",
+    "NotHere",
     "Optuna",
     "Range",
     "ResourceRule",
@@ -112,6 +113,14 @@ class Sweep:
     text: str = field(default="", repr=False)  # the file as written, overrides as comments at its end
 
 
+class NotHere(BadInput):
+    """A sweep with nothing against it but data sets or backbones that this machine does not know."""
+
+    def __init__(self, mistakes: Sequence[str], name: str) -> None:
+        super().__init__(mistakes)
+        self.name = name  # of the sweep
+
+
 def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
@@ -125,8 +134,8 @@ def read_spec(
 ) -> Sweep:
     """The sweep in a file or shipped under a name, `key=value` overrides applied.
 
-    Raises BadInput with every mistake at once. Data files are only looked for, not read; with `files_later`
-    those of known data sets may be absent.
+    Raises BadInput with every mistake at once, NotHere if all are names unknown here. Data files are only
+    looked for, not read; with `files_later` those of known data sets may be absent.
     """
     source = _read(path_or_name)
     apply_overrides(source, overrides)
@@ -146,7 +155,8 @@ def read_spec(
     tasks = list(sections["evaluate"].tasks) if sections["evaluate"] else []
     check_assume(source, sections["assume"], backbones, tasks)
     if source.mistakes:
-        raise BadInput(_in_order(source))
+        mistakes = _in_order(source)
+        raise NotHere(mistakes, sections["name"]) if source.not_here >= {*mistakes} else BadInput(mistakes)
     return Sweep(
         name=sections["name"],
         axes={axis: tuple(values) for axis, values in axes.values.items()},

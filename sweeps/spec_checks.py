@@ -41,13 +41,13 @@ def check_meaning(source: Source, data_root: FilePath | None, *, files_later: bo
             notes += added_pooling(backbone)
         except BadInput as error:
             for sentence in error.mistakes:
-                source.mistake(path, sentence)
+                source.lacks(path, sentence)
     roles: tuple[tuple[Sequence[Written], Role], ...] = ((training, "train"), (tasks, "task"))
     for written, role in roles:
         for name in dict.fromkeys(name for _, name in written):
             path = next(path for path, written_name in written if written_name == name)
             for sentence in check_names([name], role=role, data_root=data_root, probe=not files_later):
-                source.mistake(path, sentence)
+                source.lacks(path, sentence)
     _check_measures(source)
     notes += _check_groups(source, training, data_root)
     for _, name in backbones:

@@ -5,7 +5,7 @@ A key written twice is a mistake, not the last one winning.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -28,9 +28,15 @@ class Source:
     value: Any
     lines: dict[Path, int]
     mistakes: list[str]
+    not_here: set[str] = field(default_factory=set)  # those that another machine may not make
 
     def mistake(self, path: Path, sentence: str) -> None:
         self.mistakes.append(" ".join(f"{self.where(path)}: {sentence}".split()))  # names may hold line ends
+
+    def lacks(self, path: Path, sentence: str) -> None:
+        """A mistake on a machine without the files that the name stands for."""
+        self.mistake(path, sentence)
+        self.not_here.add(self.mistakes[-1])
 
     def where(self, path: Path) -> str:
         """`file:line: field`, of the nearest enclosing field that was written where `path` itself was not."""

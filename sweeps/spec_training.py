@@ -37,7 +37,7 @@ def check_training(
             for sentence in check_names([name], role=role, data_root=data_root, probe=not files_later)
         ]
         for sentence in dict.fromkeys(mistakes):
-            source.mistake(place, sentence)
+            source.lacks(place, sentence)
         if mistakes:
             continue
         looked_at = share_of(name, roles[0], data_root)

@@ -1,20 +1,18 @@
 """`sweeps status`: how far a sweep is, from what the store holds, whoever runs it and wherever."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from sweeps.budget import Usage, read_usage
 from sweeps.failures import causes, reason_of
 from sweeps.lease import holder
 from sweeps.plan import Plan
 from sweeps.spec import Sweep
-from sweeps.spec_sections import SweepName
 from sweeps.store import Damaged, Store
 
 
@@ -23,7 +21,8 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
 
     Keys: sweep, store, trials, done, todo, to_measure (those of todo that need no training), failed (trial
     and reason of each), causes (failed trials by reason), run_by (None if nobody runs it), progress (what
-    the run last wrote; None if it never ran), used.
+    the run last wrote; None if it never ran), used, not_here (what this machine lacks, where the numbers are
+    therefore those of the last run, not of the sweep file as given).
     """
     name = plan.sweep.name
     return {
@@ -38,41 +37,51 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
             for trial in plan.failed
         ],
         "causes": causes(plan),
+        "not_here": [],
         **_of_its_run(name, store),
     }
 
 
-def kept_status(spec: str, store: Store) -> dict[str, Any] | None:
-    """`sweep_status` by the trials that a run of the sweep has written down: for a machine without its data.
+class _KeptTrial(BaseModel):
+    trial: str
+    seed: int | None
+    train_key: str
+    scores: dict[str, str]
 
-    None if `spec` is no file with a sweep's name, or nothing of that name was run in this store.
+
+class _KeptPlan(BaseModel):
+    trials: list[_KeptTrial]
+
+
+def kept_status(name: str, store: Store, not_here: Sequence[str] = ()) -> dict[str, Any] | None:
+    """`sweep_status` by the trials that the last run of a sweep wrote down: for a machine without its data.
+
+    `not_here`: what this machine lacks. None if no run of that name left a readable plan in this store.
     """
     try:
-        name = yaml.safe_load(Path(spec).read_text(encoding="utf-8"))["name"]
-        kept = store.get_json(plan_path(TypeAdapter(SweepName).validate_python(name)))
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, Damaged):
-        return None
-    if kept is None:
+        kept = _KeptPlan.model_validate(store.get_json(plan_path(name)))
+    except (ValueError, Damaged):
         return None
     index, done, measured, failed = store.index(), 0, 0, []
-    for row in kept["trials"]:
-        key = row["train_key"]
-        has_model = row["seed"] is None or index.has_model(key)
-        if has_model and all(index.has_scores(key, score) for score in row["scores"].values()):
+    for row in kept.trials:
+        key = row.train_key
+        has_model = row.seed is None or index.has_model(key)
+        if has_model and all(index.has_scores(key, score) for score in row.scores.values()):
             done += 1
         elif index.failed(key):
-            failed.append({"trial": row["trial"], "reason": reason_of(store.failure(key))})
+            failed.append({"trial": row.trial, "reason": reason_of(store.failure(key))})
         else:
             measured += has_model
     return {
         "sweep": name,
         "store": str(store),
-        "trials": len(kept["trials"]),
+        "trials": len(kept.trials),
         "done": done,
-        "todo": len(kept["trials"]) - done - len(failed),
+        "todo": len(kept.trials) - done - len(failed),
         "to_measure": measured,
         "failed": failed,
         "causes": "\n".join(f"  {one['trial']}: {one['reason']}" for one in failed),
+        "not_here": list(not_here),
         **_of_its_run(name, store),
     }
 
@@ -92,6 +101,9 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
         f"{status['sweep']}: {status['done']} of {status['trials']} trials done, "
         f"{status['todo']} to do{measured}"
     ]
+    if status["not_here"]:
+        lines += ["as its last run had it, whatever the sweep file says now, for this machine lacks:"]
+        lines += [f"  {mistake}" for mistake in status["not_here"]]
     run_by, progress, used = status["run_by"], status["progress"], status["used"]
     if run_by:
         lines.append(f"run by process {run_by['pid']} on {run_by['host']} since {run_by['since']}")

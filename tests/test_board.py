@@ -129,7 +129,7 @@ def test_status_of_a_machine_that_has_none_of_the_data(tmp_path: Path) -> None:
     """What a run has written down tells as much as the sweep file with its data does."""
     spec, data_root = write_small_sweep(tmp_path)
     store = Store(tmp_path / "store")
-    assert kept_status(str(spec), store) is None
+    assert kept_status("small", store) is None
     prepare_sweep(read_spec(str(spec), [], data_root), data_root)
     plan = planned(tmp_path / "store", spec, data_root)
     for trial in plan.trials[:2]:
@@ -137,11 +137,23 @@ def test_status_of_a_machine_that_has_none_of_the_data(tmp_path: Path) -> None:
     store.put_failure(plan.trials[2].train_key or "", {"reason": "it broke"})
     plan = planned(tmp_path / "store", spec, data_root)
     _describe(store, plan)
-    known, kept = sweep_status(plan, store), kept_status(str(spec), store)
+    known, kept = sweep_status(plan, store), kept_status("small", store)
     assert kept is not None
     assert {**kept, "causes": ""} == {**known, "causes": ""}
     assert (kept["done"], kept["todo"], len(kept["failed"])) == (2, 2, 1)
     assert kept["causes"] == f"  {plan.trials[2].label}: it broke"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"null", b"{", b"3", b'{"trials": 5}', b'{"trials": [{}]}', b'{"trials": [null]}',
+     b'{"trials": [{"trial": "a", "seed": 1, "train_key": null, "scores": {}}]}',
+     b'{"trials": [{"trial": "a", "seed": 1, "train_key": "b", "scores": [1]}]}'],
+)  # fmt: skip
+def test_a_damaged_plan_of_the_last_run_says_nothing(tmp_path: Path, content: bytes) -> None:
+    store = Store(tmp_path)
+    store.put_bytes("sweeps/small/plan.json", content)
+    assert kept_status("small", store) is None
 
 
 @pytest.mark.parametrize(

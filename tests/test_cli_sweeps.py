@@ -13,6 +13,7 @@ from small_data import write_small_data
 
 from sweeps import cli, commands
 from sweeps.spec import SHIPPED
+from sweeps.store import Store
 
 SMALL = """\
 name: small
@@ -112,6 +113,47 @@ def test_status_before_anything_ran(arguments, capfd) -> None:
     assert cli.main(["status", *arguments, "--json"]) == 0
     status = json.loads(capfd.readouterr().out)
     assert (status["done"], status["todo"], status["run_by"]) == (0, 5, None)
+
+
+def _its_run(store: Path, name: str = "small") -> None:
+    """What a run of that name wrote down."""
+    trial = {"trial": "m1 s1", "seed": 1, "train_key": "ab" * 10, "scores": {"bugs": "cd" * 10}}
+    Store(store).put_json(f"sweeps/{name}/plan.json", {"trials": [trial]})
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_where_the_data_are_not_known_it_is_the_last_runs_state_and_said_so(
+    command: str, arguments, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYBRID_DATA_ROOT", raising=False)
+    elsewhere = arguments[:3]  # without --data-root: faq and bugs are known nowhere
+    assert cli.main([command, *elsewhere]) == 2  # nobody ran it
+    _its_run(tmp_path / "store")
+    capfd.readouterr()
+    assert cli.main([command, *elsewhere]) == 0
+    shown = capfd.readouterr().out
+    assert "0 of 1 trials" in shown
+    assert "its last run" in shown
+    if command == "status":
+        assert re.search(r"a\.yaml:4: train\.data\[0\]: .*faq", shown)
+    _its_run(tmp_path / "store", "other")
+    assert cli.main([command, *elsewhere, "--set", "name=other", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["trials"] == 1
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+def test_a_mistake_in_the_file_is_told_though_its_run_left_a_plan(
+    command: str, arguments, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYBRID_DATA_ROOT", raising=False)
+    _its_run(tmp_path / "store")
+    (tmp_path / "a.yaml").write_text(SMALL.replace("seeds:", "seds:"))
+    assert cli.main([command, *arguments[:3]]) == 2
+    assert "a.yaml:3: seds: unknown field; did you mean seeds?" in capfd.readouterr().err
+    (tmp_path / "a.yaml").write_text(SMALL)
+    assert cli.main([command, *arguments[:3], "--set", "seeds=[]"]) == 2
+    assert cli.main([command, *arguments[:3], "--data-root", str(tmp_path / "absent")]) == 2
+    assert "absent: is no folder" in capfd.readouterr().err
 
 
 def test_a_wrong_command_line_is_exit_code_2(capfd) -> None:
