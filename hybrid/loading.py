@@ -44,15 +44,24 @@ def check_model(
     """What stands against using `model` with these lengths (tokens; None: its own), one sentence each."""
     if not isinstance(model[0], Transformer) or model.tokenizer is None:
         return [f"backbone {name!r}: its first module is {type(model[0]).__name__}, not a transformer."]
-    mistakes = []
-    positions = positions_of(model)
-    for what, length in (("max_query_length", max_query_length), ("max_passage_length", max_passage_length)):
-        if length is not None and positions is not None and length > positions:
-            mistakes.append(f"{what} {length}: {name!r} has positions for {positions} tokens at most.")
+    mistakes = check_lengths(name, model, max_query_length, max_passage_length)
     skips_prompt = any(getattr(module, "include_prompt", True) is False for module in model)
     if skips_prompt and any(model.prompts.values()):
         mistakes.append(f"backbone {name!r}: it leaves its prompt out of pooling, which is not supported.")
     return mistakes
+
+
+def check_lengths(
+    name: str, model: SentenceTransformer, max_query_length: int | None, max_passage_length: int | None
+) -> list[str]:
+    """The sentences for lengths, in tokens, that `model` has no positions for."""
+    positions = positions_of(model)
+    lengths = (("max_query_length", max_query_length), ("max_passage_length", max_passage_length))
+    return [
+        f"{what} {length}: {name!r} has positions for {positions} tokens at most."
+        for what, length in lengths
+        if length is not None and positions is not None and length > positions
+    ]
 
 
 def positions_of(model: SentenceTransformer) -> int | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hybrid.encoder import Encoder
 from hybrid.errors import BadInput
-from hybrid.loading import check_model
+from hybrid.loading import check_lengths
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -64,7 +64,8 @@ def warm_encoder(
         lengths = (getattr(backend, "truncation", None), getattr(backend, "padding", None))
         _held = _Held(name, trust_remote_code, loaded, *lengths)
     held = _held.encoder
-    if mistakes := check_model(name, held.model, max_query_length, max_passage_length):
+    # All else was asked when it was read, of the prompts in its files, which an Encoder replaces.
+    if mistakes := check_lengths(name, held.model, max_query_length, max_passage_length):
         raise BadInput(mistakes)
     return Encoder(_fresh(held.model, _held.truncation, _held.padding).to(device), held.backbone, **options)
 

@@ -1,5 +1,6 @@
 """A copy of the backbone that a worker holds is what reading its files gives, whatever happened to others."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from small_sweep import write_small_backbone, write_small_sweep
 from sweep_process import environment, planned
 
 import sweeps.warm_backbone
+from hybrid.backbones import BACKBONES, Backbone
 from hybrid.encoder import Encoder
 from hybrid.errors import BadInput
 from sweeps.store import Store
@@ -58,6 +60,18 @@ def test_one_is_held_and_another_takes_its_place(tmp_path: Path) -> None:
         assert held.name == str(tmp_path / name)
         with pytest.raises(BadInput, match="positions"):
             warm(tmp_path / name, length=1000)
+
+
+def test_a_copy_is_refused_for_no_more_than_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files leave prompts out of pooling and have none; the one of its row replaces them in the model."""
+    folder = write_small_backbone(tmp_path / "model")
+    pooling = folder / "1_Pooling" / "config.json"
+    pooling.write_text(json.dumps(json.loads(pooling.read_text()) | {"include_prompt": False}))
+    monkeypatch.setitem(BACKBONES, "made", Backbone("made", str(folder), query_prompt="query: "))
+    for encoder in (Encoder.load("made"), warm(Path("made")), warm(Path("made"))):
+        assert encoder.query_prompt == "query: "
 
 
 def test_weights_that_are_drawn_for_want_of_a_file_are_drawn_for_each_trial(tmp_path: Path) -> None:
