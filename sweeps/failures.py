@@ -20,6 +20,8 @@ _LABELS_SHOWN = 8
 _PATH = re.compile(r"(?<![\w.])/[^\s'\":,;)]+")
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", re.IGNORECASE)
 
+_LOST = re.compile(r"node has died|node was terminated|The actor (?:[0-9a-f]+|None) is unavailable: ")
+
 LOST_NODE, PREEMPTED = "NodeLost", "Preempted"
 """Kinds that are not the trial's fault: such attempts do not count among its retries."""
 
@@ -44,7 +46,7 @@ def death(error_file: Path) -> dict[str, Any]:
         return preempted()
     if "OutOfMemory" in last or "running low on memory" in last:
         kind, reason = "OutOfMemory", "its process was killed: the machine's memory was full"
-    elif any(words in last for words in ("node has died", "node was terminated", "is unavailable")):
+    elif _LOST.search(last):
         kind, reason = LOST_NODE, "its machine was lost"
     elif "failed to import on the worker" in last:
         why = last.strip().splitlines()[-1]

@@ -1,7 +1,8 @@
 """Which attempts count, what ended each of them, and whether another follows.
 
 For the trials of a sweep and the arms of a search. Tune counts every error and every death. Here the loss of
-a machine is nobody's fault and never counts, and an error that would come again is not tried again.
+a machine is nobody's fault and does not count, unless one trial loses machine after machine and gets nowhere,
+and an error that would come again is not tried again.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from sweeps.failures import LOST_NODE, PREEMPTED, death, preempted, stalled
 from sweeps.spec_sections import Limits
 from sweeps.stalled import Silence, end_process
 
+_LOSSES = 5  # of machines in a row with nothing stored in between: then it may be the trial that ends them
+
 
 class Retries:
     """The attempts at the trials of one Tune run; its callbacks tell what happens, and `again` is asked."""
@@ -20,6 +23,7 @@ class Retries:
         self._limits = limits
         self._silence = Silence()
         self._counted: dict[str, int] = {}  # Tune's id of a trial -> failed attempts that count
+        self._lost: dict[str, int] = {}  # machines lost since the trial last stored something
         self._said: dict[str, dict[str, Any]] = {}  # what its worker, or its silence, says of the attempt
         self._ended: dict[str, dict[str, Any]] = {}  # how the last attempt ended
 
@@ -28,10 +32,12 @@ class Retries:
 
     def heard(self, trial: Any, result: dict[str, Any]) -> None:
         self._silence.heard(trial.trial_id)
+        if result.get("saved"):
+            self._lost.pop(trial.trial_id, None)
         if "error" in result:
             self._said[trial.trial_id] = {**result["error"], "hopeless": result["hopeless"]}
         if "left" in result:
-            self._said[trial.trial_id] = preempted()
+            self._said[trial.trial_id] = {**preempted(), "orderly": True}
 
     def ended(self, trial: Any) -> None:
         """It finished, or was stopped."""
@@ -50,10 +56,18 @@ class Retries:
         """Whether a trial whose attempt just failed is tried again; Tune asks once after each."""
         self._silence.ended(trial.trial_id)
         failure = self._said.pop(trial.trial_id, None) or death(Path(trial.error_file))
-        hopeless = failure.pop("hopeless", False)
+        hopeless, orderly = failure.pop("hopeless", False), failure.pop("orderly", False)
         self._ended[trial.trial_id] = failure
-        if failure["kind"] in (LOST_NODE, PREEMPTED):
+        if orderly:
             return True
+        if failure["kind"] in (LOST_NODE, PREEMPTED):
+            self._lost[trial.trial_id] = lost = self._lost.get(trial.trial_id, 0) + 1
+            if lost >= _LOSSES:
+                failure["reason"] = (
+                    f"{lost} machines in a row were lost while they ran it, nothing was stored in between: "
+                    "it may be what ends them, by the memory it takes for one"
+                )
+            return lost < _LOSSES
         self._counted[trial.trial_id] = self._counted.get(trial.trial_id, 0) + 1
         return not hopeless and self._counted[trial.trial_id] <= self._limits.retries
 

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,7 @@ class Progress:
     share: float  # of the doing, 0 to 1
     loss: float | None = None  # of the last step; None unless training
     pairs_per_second: float | None = None
+    saved: bool = False  # something new is in the store: another attempt goes on from there
 
 
 def run_trial(
@@ -105,6 +106,7 @@ def run_trial(
                 on_progress,
                 leaving,
             )
+            on_progress(Progress("training", 1.0, saved=True))
             free_memory()
         if lacks_model:
             store_merged(trial, store, Path(folder))
@@ -160,7 +162,7 @@ def _train(
     checkpoint = folder / "checkpoint"
     store.get_checkpoint(train_key, checkpoint)
 
-    left = False
+    left, last = False, Progress("training", 0.0)
 
     def leave() -> bool:
         nonlocal left
@@ -170,12 +172,14 @@ def _train(
     def keep(path: Path) -> None:
         store.put_checkpoint(train_key, path)
         attempts.write("cut off")
+        on_progress(replace(last, saved=True))
         if left:
             raise Left
 
     def tell(step: Step) -> None:
-        share = step.step / config.steps
-        on_progress(Progress("training", share, step.loss, step.pairs_per_second))
+        nonlocal last
+        last = Progress("training", step.step / config.steps, step.loss, step.pairs_per_second)
+        on_progress(last)
 
     start = time.perf_counter()
     result = train(
@@ -295,6 +299,7 @@ def _evaluate(
         "host": socket.gethostname(),
     }
     store.put_scores(_known(trial.train_key), _known(trial.scores[task_name]), table, record)
+    on_progress(Progress(task_name, 1.0, saved=True))
     return seconds
 
 

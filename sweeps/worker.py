@@ -78,9 +78,9 @@ def attempt(work: Callable[[Callable[[Progress], None], Callable[[], bool]], dic
 
     def tell(progress: Progress) -> None:
         nonlocal told
-        if time.monotonic() - told >= _REPORT_SECONDS:
+        if progress.saved or time.monotonic() - told >= _REPORT_SECONDS:
             told = time.monotonic()
-            # Every report has all four, so that the board's row never keeps the loss of what it did before.
+            # Every report has all of it, so that the board's row never keeps the loss of what it did before.
             tune.report(asdict(progress))
 
     try:

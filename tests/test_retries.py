@@ -10,6 +10,7 @@ from sweeps.retries import Retries
 from sweeps.spec_sections import Limits
 
 LOST = "The actor died because its node has died. Node Id: 9f"  # as Ray 2.60 writes it
+UNAVAILABLE = "The actor 4fa2 is unavailable: the connection is broken. The task may or may not have"
 KILLED = "The actor died unexpectedly before finishing this task."
 
 
@@ -31,21 +32,41 @@ def error(kind: Exception, hopeless: bool) -> dict[str, object]:
     return {"error": describe(kind), "hopeless": hopeless}
 
 
-def test_the_loss_of_a_machine_never_counts(trial: Attempted) -> None:
+def test_the_loss_of_a_machine_does_not_count_while_something_is_stored(trial: Attempted) -> None:
     retries = Retries(Limits(retries=0))
-    for _ in range(9):
+    for attempt in range(20):
         retries.started(trial)
+        if attempt % 4 == 3:
+            retries.heard(trial, {"doing": "training", "saved": True})
         assert retries.again(trial.fail(LOST))
         failure = retries.failure(trial)
         assert (failure["kind"], failure["attempts"]) == ("NodeLost", 0)
-    retries.started(trial)
-    retries.heard(trial, {"left": True})
-    assert retries.again(trial.fail(KILLED))
-    assert retries.failure(trial)["kind"] == "Preempted"
+    for _ in range(9):
+        retries.started(trial)
+        retries.heard(trial, {"left": True})
+        assert retries.again(trial.fail(KILLED))
+        assert retries.failure(trial)["kind"] == "Preempted"
     retries.started(trial)
     assert not retries.again(trial.fail(KILLED))
     failure = retries.failure(trial)
     assert (failure["kind"], failure["attempts"]) == ("ProcessDied", 1)
+
+
+def test_a_trial_that_loses_machine_after_machine_and_stores_nothing_ends(trial: Attempted) -> None:
+    retries = Retries(Limits(retries=9))
+    asked = []
+    for said in (LOST, UNAVAILABLE, LOST, "the node was preempted", LOST):
+        retries.started(trial)
+        retries.heard(trial, {"doing": "training", "saved": False})
+        asked.append(retries.again(trial.fail(said)))
+    assert asked == [True, True, True, True, False]
+    assert "5 machines in a row were lost" in retries.failure(trial)["reason"]
+
+
+def test_a_user_s_error_is_no_lost_machine(trial: Attempted) -> None:
+    retries = Retries(Limits(retries=0))
+    assert not retries.again(trial.fail("RuntimeError: the tokenizer server is unavailable"))
+    assert retries.failure(trial)["kind"] == "ProcessDied"
 
 
 def test_a_death_among_losses_counts_once(trial: Attempted) -> None:
