@@ -23,7 +23,9 @@ Command = Callable[[argparse.Namespace], Answer]
 def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser().parse_args(words)
-    arguments.line = redacted(shlex.join(["sweeps", *words]))
+    arguments.line = redacted(
+        shlex.join(["sweeps", *(w for w in words if w != "--retry-failed")])
+    )  # to go on
     command: Command = arguments.command
     with answer_channel(arguments.json) as answer:
         try:

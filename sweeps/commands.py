@@ -279,11 +279,18 @@ def _status(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _sweep(arguments: argparse.Namespace) -> "Sweep":
-    from sweeps.spec import read_spec
+    from sweeps.spec import NotHere, read_spec
 
     root: Path | None = arguments.data_root
     if root is not None and not root.is_dir() and arguments.command is not submit:
-        raise BadInput(f"--data-root {root}: is no folder; give the one that holds the data sets")
+        absent = f"--data-root {root}: is no folder; give the one that holds the data sets"
+        if arguments.command not in (status, stop):
+            raise BadInput(absent)
+        try:  # it may be one of the cluster that the sweep runs on
+            name = read_spec(arguments.spec, arguments.set, files_later=True).name
+        except NotHere as error:
+            name = error.name
+        raise NotHere([absent], name)
     if arguments.command is submit:  # data are looked for on the cluster
         root, later = (root if root is not None and root.is_dir() else None), True
     else:  # only what reads them must have them

@@ -57,7 +57,9 @@ def check_batches(trials: Sequence[Trial], data_root: Path | None) -> None:
         raise BadInput(mistakes)
 
 
-def say_if_tracking_is_away(sweep: Sweep, store: Store, say: Callable[[str], None]) -> None:
+def say_if_tracking_is_away(
+    sweep: Sweep, store: Store, data_root: Path | None, say: Callable[[str], None]
+) -> None:
     """A tracking server that does not answer is said at once; the sweep runs without it and loses nothing."""
     uri = sweep.tracking.uri
     if uri is None or not uri.startswith(("http://", "https://")):
@@ -66,8 +68,8 @@ def say_if_tracking_is_away(sweep: Sweep, store: Store, say: Callable[[str], Non
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS):
             pass
     except (OSError, ValueError) as error:
+        later = command_line("sync", sweep, str(store), data_root)
         say(
             f"tracking server {redacted(uri)} does not answer ({redacted(str(error))}); trials run without "
-            f"it, results are in the store, and `{command_line('sync', sweep, str(store))}` brings it up to "
-            "date when it is back"
+            f"it, results are in the store, and `{later}` brings it up to date when it is back"
         )

@@ -93,7 +93,7 @@ def run_sweep(
             with tracking if track else nullcontext():
                 if searching or len(plan.todo) > len(plan.failed):
                     if track:
-                        say_if_tracking_is_away(sweep, store, say)
+                        say_if_tracking_is_away(sweep, store, data_root, say)
                     arms = sweep.search.arms if sweep.search is not None and searching else 0
                     left = len(plan.todo) - len(plan.failed)
                     what = f"up to {arms} arms to try" if arms else f"{left} trials to run"
@@ -110,7 +110,7 @@ def run_sweep(
         after = make_plan(sweep, store, data_root)
         ran, seconds = len(after.done) - done_before, time.monotonic() - start
         ended = _ended(after, store, budget, stopped_by, ran, overheads, seconds, command)
-        return replace(ended, message=ended.message + _next(after, store, address))
+        return replace(ended, message=ended.message + _next(after, store, data_root, address))
 
 
 def _run(
@@ -207,10 +207,11 @@ def _ended(
     return Ended(code, ran, failed, overhead, seconds, message)
 
 
-def _next(plan: Plan, store: Store, address: str | None) -> str:
+def _next(plan: Plan, store: Store, data_root: Path | None, address: str | None) -> str:
     """Where the report is, and whether a cluster is still up."""
     folder = f"{store}/sweeps/{plan.sweep.name}/report" if store.local is not None else "where --out says"
-    line = f"\nreport: `{command_line('report', plan.sweep, str(store))}` writes it to {folder}/index.html"
+    report = command_line("report", plan.sweep, str(store), data_root)
+    line = f"\nreport: `{report}` writes it to {folder}/index.html"
     if address is None and "RAY_ADDRESS" not in os.environ:
         return line
     return f"{line}; nothing of this sweep runs on the cluster any more: it may be torn down"

@@ -110,6 +110,7 @@ class Sweep:
     trust_remote_code: bool = False  # a backbone may run Python code from its repository
     notes: tuple[str, ...] = ()  # what a reader should know: defaults taken, overlaps allowed
     path: str = ""  # of the sweep file
+    overrides: tuple[str, ...] = ()  # FIELD=VALUE as given
     text: str = field(default="", repr=False)  # the file as written, overrides as comments at its end
 
 
@@ -176,6 +177,7 @@ def read_spec(
         trust_remote_code=sections["trust_remote_code"],
         notes=tuple(notes),
         path=source.file,
+        overrides=tuple(overrides),
         text=source.text + "".join(f"# --set {override}\n" for override in overrides),
     )
 

@@ -12,6 +12,7 @@ from sweeps.budget import Usage, read_usage
 from sweeps.failures import causes, reason_of
 from sweeps.lease import holder
 from sweeps.plan import Plan
+from sweeps.secrets import redacted
 from sweeps.spec import Sweep
 from sweeps.store import Damaged, Store
 
@@ -123,13 +124,18 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def command_line(command: str, sweep: Sweep, store: str) -> str:
-    """What a person types to do something else with a sweep, from the folder they are in."""
+def command_line(command: str, sweep: Sweep, store: str, data_root: Path | None) -> str:
+    """What a person types to do something else with a sweep, from the folder they are in.
+
+    Secrets in it are left out. `data_root` is None where none was named, or HYBRID_DATA_ROOT names it.
+    """
     spec = (
         sweep.path if Path(sweep.path).is_file() else Path(sweep.path).stem
     )  # a shipped one goes by its name
     place = [] if store == str(Path("store").absolute()) else ["--store", store]
-    return shlex.join(["sweeps", command, spec, *place])
+    data = [] if data_root is None else ["--data-root", str(data_root)]
+    changes = [word for override in sweep.overrides for word in ("--set", override)]
+    return redacted(shlex.join(["sweeps", command, spec, *place, *data, *changes]))
 
 
 def plan_path(sweep_name: str) -> str:

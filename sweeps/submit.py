@@ -83,7 +83,7 @@ def submit_sweep(
             submission_id=f"{re.sub(r'[^A-Za-z0-9-]+', '-', sweep.name)}-{time.strftime('%Y%m%d-%H%M%S')}",
             runtime_env={"working_dir": str(folder)},
         )
-    stop = command_line("stop", sweep, store)
+    stop = command_line("stop", sweep, store, data_root)
     print(f"submitted {job}; it goes on when this stops following it; to stop it: {stop}", file=sys.stderr)
     if follow:
         try:

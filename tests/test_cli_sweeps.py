@@ -1,5 +1,6 @@
 """The command `sweeps`: exit codes, one JSON object on standard output, no traceback for a user's mistake."""
 
+import argparse
 import json
 import os
 import re
@@ -152,8 +153,24 @@ def test_a_mistake_in_the_file_is_told_though_its_run_left_a_plan(
     assert "a.yaml:3: seds: unknown field; did you mean seeds?" in capfd.readouterr().err
     (tmp_path / "a.yaml").write_text(SMALL)
     assert cli.main([command, *arguments[:3], "--set", "seeds=[]"]) == 2
-    assert cli.main([command, *arguments[:3], "--data-root", str(tmp_path / "absent")]) == 2
-    assert "absent: is no folder" in capfd.readouterr().err
+    capfd.readouterr()
+    absent = ("--data-root", str(tmp_path / "absent"))  # as of a cluster
+    assert cli.main([command, *arguments[:3], *absent, "--set", "seeds=[]"]) == 2
+    assert "seeds: is empty" in capfd.readouterr().err
+    assert cli.main([command, *arguments[:3], *absent]) == 0
+    assert "its last run" in capfd.readouterr().out
+
+
+def test_a_run_goes_on_without_taking_up_again_what_failed_since(
+    arguments, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def line_of(arguments: argparse.Namespace) -> commands.Answer:
+        return 0, {"line": arguments.line}
+
+    monkeypatch.setattr(commands, "run", line_of)
+    assert cli.main(["run", *arguments, "--retry-failed", "--yes", "--json"]) == 0
+    line = json.loads(capfd.readouterr().out)["line"]
+    assert shlex.split(line) == ["sweeps", "run", *arguments, "--yes", "--json"]
 
 
 def test_a_wrong_command_line_is_exit_code_2(capfd) -> None:
