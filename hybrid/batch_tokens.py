@@ -1,6 +1,7 @@
 """The texts of batches as token ids, and cut into groups of like length that are encoded together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from hybrid.batching import Batch, Mixture
 from hybrid.config import TrainConfig
@@ -16,6 +17,12 @@ Text = tuple[int, int, str]
 """Which of a row's texts (_QUESTION, _PASSAGE, or the number of a hard negative), the row, the language."""
 
 
+Column = Literal["questions", "passages", "hard negatives"]
+
+OnTokens = Callable[[str, float], None]
+"""Called while a column is tokenised, with what is being done and the share of it."""
+
+
 class BatchTokens:
     """Token ids of the texts that batches use.
 
@@ -23,10 +30,12 @@ class BatchTokens:
     a whole by whoever needs it first. One that does not tokenises each distinct text once, many steps ahead.
     """
 
-    def __init__(self, config: TrainConfig, mixture: Mixture, encoder: Encoder) -> None:
-        self.config, self.mixture, self.encoder = config, mixture, encoder
+    def __init__(
+        self, config: TrainConfig, mixture: Mixture, encoder: Encoder, on_tokens: OnTokens | None = None
+    ) -> None:
+        self.config, self.mixture, self.encoder, self.on_tokens = config, mixture, encoder, on_tokens
         self.keeps = encoder.keeps_tokens and encoder.tokenizer_digest is not None
-        self.columns: dict[tuple[int, int, str], TokenRows] = {}
+        self.columns: dict[tuple[int, Column, str], TokenRows] = {}
         self.negatives: dict[tuple[int, str], HardNegatives] = {}
         self.known: dict[Text, TokenIds] = {}
         self.ready = range(0)  # steps whose texts are all tokenised
@@ -60,26 +69,63 @@ class BatchTokens:
         which, row, language = text
         pairs, index = self.mixture.pool.rows[row]
         if which == _QUESTION:
-            return self.column(pairs, which, language, pairs.questions[language])[index]
+            return self.column(pairs, "questions", language, pairs.questions[language])[index]
         if which == _PASSAGE:
-            return self.column(pairs, which, language, pairs.passages[language])[index]
+            return self.column(pairs, "passages", language, pairs.passages[language])[index]
         if (id(pairs), language) not in self.negatives:
             self.negatives[id(pairs), language] = laid_out(pairs.negatives[language])
         negatives = self.negatives[id(pairs), language]
-        return self.column(pairs, _NEGATIVE, language, negatives.texts)[negatives.place(index, which)]
+        return self.column(pairs, "hard negatives", language, negatives)[negatives.place(index, which)]
 
     def column(
-        self, pairs: ParallelPairs, which: int, language: str, texts: Sequence[str | None]
+        self,
+        pairs: ParallelPairs,
+        column: Column,
+        language: str,
+        texts: Sequence[str | None] | HardNegatives,
     ) -> TokenRows:
         """The token ids of all texts of one kind, read or made when they are first asked for."""
-        key = (id(pairs), which, language)
+        key = (id(pairs), column, language)
         if key not in self.columns:
-            kind: Kind = "query" if which == _QUESTION else "passage"
-            length = self.config.max_query_length if kind == "query" else self.config.max_passage_length
-            rows = self.encoder.kept_tokens(texts, kind, max_length=length)
+            rows = column_tokens(self.encoder, self.config, pairs, column, language, texts, self.on_tokens)
             assert rows is not None  # of an encoder that keeps tokens
             self.columns[key] = rows
         return self.columns[key]
+
+
+def column_tokens(
+    encoder: Encoder,
+    config: TrainConfig,
+    pairs: ParallelPairs,
+    column: Column,
+    language: str,
+    texts: Sequence[str | None] | HardNegatives,
+    on_tokens: OnTokens | None = None,
+) -> TokenRows | None:
+    """The token ids of a column of a training set, as `Encoder.kept_tokens`.
+
+    They are found by the digest of the pairs, where there is one: nothing of millions of texts is read.
+    """
+    kind: Kind = "query" if column == "questions" else "passage"
+    length = config.max_query_length if kind == "query" else config.max_passage_length
+    identity = [pairs.digest, column, language]
+    if isinstance(texts, HardNegatives):  # of which the same lists can be laid out in several orders
+        identity.append(texts.layout)
+        texts = texts.texts
+
+    def tell(share: float | None) -> None:
+        if on_tokens is not None and share is None:
+            on_tokens(f"waiting for another process that tokenises {column} {language}", 0.0)
+        elif on_tokens is not None and share is not None:
+            on_tokens(f"tokenising {column} {language}", share)
+
+    return encoder.kept_tokens(
+        texts,
+        kind,
+        max_length=length,
+        identity=[*identity, len(texts)] if pairs.digest else None,
+        told=tell,
+    )
 
 
 def _texts(batch: Batch) -> list[Text]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hybrid.backbones import Backbone, forbidden_code, resolve
 from hybrid.data.records import Precision
-from hybrid.data.tokens import TokenRows, tokens_of
+from hybrid.data.tokens import TokenRows, Told, tokens_of
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
 from hybrid.loading import check_model, load_model, no_progress_bars, positions_of, prompt
@@ -143,10 +143,17 @@ class Encoder:
         return [np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"]]
 
     def kept_tokens(
-        self, texts: Sequence[str | None], kind: Kind, *, max_length: int | None = None
+        self,
+        texts: Sequence[str | None],
+        kind: Kind,
+        *,
+        max_length: int | None = None,
+        identity: Sequence[str | int] | None = None,
+        told: Told | None = None,
     ) -> TokenRows | None:
         """What `tokenize` returns, from this machine's cache, where it is put if it is not there yet.
 
+        `identity` names the texts in their order, so that they need not be hashed to be found.
         None if this encoder keeps no tokens, or its tokenizer is one whose state has no one written form.
         """
         digest = self.tokenizer_digest if self.keeps_tokens else None
@@ -158,6 +165,8 @@ class Encoder:
             texts,
             lambda block: self.tokenize(block, kind, max_length=length),
             key=[digest, prompt, length],
+            identity=identity,
+            told=told,
         )
 
     @cached_property

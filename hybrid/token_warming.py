@@ -1,5 +1,6 @@
 """Tokenise beforehand what trials will ask for, so that the first of them need not."""
 
+from hybrid.batch_tokens import column_tokens
 from hybrid.config import EvalConfig, TrainConfig
 from hybrid.coverage import known_coverage
 from hybrid.data.hard_negatives import laid_out
@@ -22,8 +23,8 @@ def warm_task(encoder: Encoder, task: Task, config: EvalConfig) -> None:
 def warm_pairs(encoder: Encoder, pairs: ParallelPairs, config: TrainConfig) -> None:
     """Keep the tokens of a training set in the languages trained on; hard negatives where they are used."""
     for language in config.languages or pairs.languages:
-        encoder.kept_tokens(pairs.questions[language], "query", max_length=config.max_query_length)
-        encoder.kept_tokens(pairs.passages[language], "passage", max_length=config.max_passage_length)
+        column_tokens(encoder, config, pairs, "questions", language, pairs.questions[language])
+        column_tokens(encoder, config, pairs, "passages", language, pairs.passages[language])
         if config.hard_negatives and language in pairs.negatives:
-            texts = laid_out(pairs.negatives[language]).texts
-            encoder.kept_tokens(texts, "passage", max_length=config.max_passage_length)
+            negatives = laid_out(pairs.negatives[language])
+            column_tokens(encoder, config, pairs, "hard negatives", language, negatives)

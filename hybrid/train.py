@@ -24,7 +24,7 @@ from torch import Tensor
 
 from hybrid.adapter import adapted, adapter_is_missing
 from hybrid.batch_checks import check
-from hybrid.batch_tokens import BatchTokens, pieces
+from hybrid.batch_tokens import BatchTokens, OnTokens, pieces
 from hybrid.batching import Batch, Mixture
 from hybrid.checkpoint import load_checkpoint, save_checkpoint
 from hybrid.config import TrainConfig
@@ -91,13 +91,15 @@ def train(
     checkpoint_now: Callable[[], bool] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_tokens: OnTokens | None = None,
 ) -> Trained:
     """Train `encoder` in place for `config.steps` steps; go on from the file `checkpoint` if it is there.
 
     With `selection` (`load_selection_set`, given if and only if `config.stop_on` is) it may stop earlier, and
     the weights of the best look at that set are kept.
     Writes `checkpoint` (one safetensors file) every `checkpoint_seconds`, and when `checkpoint_now`, asked
-    after each step, says so; then calls `on_checkpoint`.
+    after each step, says so; then calls `on_checkpoint`. `on_tokens` is told how far whole training sets are
+    tokenised, which an encoder that keeps tokens does before their first batch.
     Raises BadInput for pairs that cannot give such batches or a checkpoint of another configuration,
     DivergenceError when the loss is no longer finite, torch.OutOfMemoryError when one text alone is too much.
     """
@@ -110,7 +112,7 @@ def train(
         raise ValueError("a selection set is given if and only if the configuration names one")
     encoder.model.to(config.device).train()
     with process_of(config), adapted(encoder, config), _faster(encoder, config):
-        run = _Run(config, Mixture(config, Pool(pairs, config.languages)), encoder, selection)
+        run = _Run(config, Mixture(config, Pool(pairs, config.languages)), encoder, selection, on_tokens)
         done = begun = run.resume(checkpoint) if checkpoint is not None else 0
         started, earlier, saved = time.perf_counter(), run.seconds, time.perf_counter()
         while done < config.steps and not run.stopping.enough:
@@ -163,11 +165,16 @@ class _Run:
     """The state of one training run: what a checkpoint holds, and how one step changes it."""
 
     def __init__(
-        self, config: TrainConfig, mixture: Mixture, encoder: Encoder, selection: SelectionSet | None = None
+        self,
+        config: TrainConfig,
+        mixture: Mixture,
+        encoder: Encoder,
+        selection: SelectionSet | None = None,
+        on_tokens: OnTokens | None = None,
     ) -> None:
         self.config, self.mixture, self.encoder, self.selection = config, mixture, encoder, selection
         self.optimizer = Optimizer(encoder.model.named_parameters(), config)
-        self.tokens = BatchTokens(config, mixture, encoder)
+        self.tokens = BatchTokens(config, mixture, encoder, on_tokens)
         self.stopping = Stopping(config.stop_every, config.patience)
         self.best: dict[str, Tensor] = {}  # weights of the best look
         self.chunk: int | None = config.chunk_size

@@ -60,7 +60,7 @@ class Left(Exception):  # noqa: N818  not an error
 class Progress:
     """How far a trial is, for whoever watches."""
 
-    doing: str  # "loading", "training" or the name of the task being measured
+    doing: str  # "loading", "tokenising …", "training" or the name of the task being measured
     share: float  # of the doing, 0 to 1
     loss: float | None = None  # of the last step; None unless training
     pairs_per_second: float | None = None
@@ -181,6 +181,9 @@ def _train(
         last = Progress("training", step.step / config.steps, step.loss, step.pairs_per_second)
         on_progress(last)
 
+    def tell_tokens(doing: str, share: float) -> None:
+        on_progress(Progress(doing, share))
+
     start = time.perf_counter()
     result = train(
         config,
@@ -192,6 +195,7 @@ def _train(
         checkpoint_now=leave,
         on_checkpoint=keep,
         on_progress=tell,
+        on_tokens=tell_tokens,
     )
     seconds = time.perf_counter() - start
     trained = folder / "trained"

@@ -87,6 +87,42 @@ def test_every_text_of_a_batch_has_the_same_ids_from_the_cache(
     assert found == ids_of(other, pairs, keeps=False)
 
 
+def test_texts_of_pairs_with_a_digest_are_not_read_to_find_their_tokens(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = with_negatives(make_pairs(40))
+    pairs, config = replace(made, digest=pairs_digest(made)), config_of(backbone, hard_negatives=2)
+    expected = ids_of(config, pairs, keeps=False)
+    monkeypatch.setattr("hybrid.data.tokens._digest", None)
+    assert ids_of(config, pairs, keeps=True) == expected
+    reordered = {lang: in_another_order(lists) for lang, lists in pairs.negatives.items()}
+    same = replace(pairs, negatives=reordered)
+    assert pairs_digest(same) == pairs.digest
+    assert ids_of(config, same, keeps=True) == expected, "the same lists, their texts in another order"
+    longer = replace(make_pairs(41), digest="another", negatives=with_negatives(make_pairs(41)).negatives)
+    assert ids_of(config, longer, keeps=True) == ids_of(config, longer, keeps=False) != expected
+
+
+def in_another_order(lists: Sequence[Sequence[str]]) -> HardNegatives:
+    laid = laid_out(lists)
+    return HardNegatives(list(laid.texts)[::-1], laid.starts, len(laid.texts) - 1 - laid.rows)
+
+
+def test_how_far_tokenising_is_is_told_while_it_lasts(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybrid.data.tokens.ROWS", 16)
+    config, pairs = config_of(backbone, languages=("en",), mono_ratio=1.0), make_pairs(40)
+    mixture = Mixture(config, Pool([pairs], ["en"]))
+    told: list[tuple[str, float]] = []
+    for _ in range(2):
+        encoder = Encoder.load(backbone, keeps_tokens=True)
+        BatchTokens(config, mixture, encoder, lambda *one: told.append(one)).of(mixture.batch(0))
+        assert told == [
+            (f"tokenising {column} en", share)
+            for column in ("questions", "passages")
+            for share in (16 / 40, 32 / 40, 1.0)
+        ], "a second time there is nothing to tell"
+
+
 def test_what_was_warmed_is_not_tokenised_by_any_trial(backbone: str, tokenised: list[str]) -> None:
     config, pairs = config_of(backbone, hard_negatives=2), with_negatives(make_pairs(40))
     warm_pairs(Encoder.load(backbone, keeps_tokens=True), pairs, config)

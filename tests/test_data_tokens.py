@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from hybrid.data.arrow import ArrowStrings
+from hybrid.data.cache import cache_folder, locked
 from hybrid.data.tokens import Ids, tokens_of
 
 
@@ -84,6 +87,26 @@ def test_processes_that_ask_at_once_tokenise_once(tmp_path: Path) -> None:
     ]
     assert [process.communicate()[0].strip() for process in running] == ["3"] * 3
     assert len(list(calls.iterdir())) == 1
+
+
+def test_who_waits_for_another_process_says_so() -> None:
+    told: list[float | None] = []
+    waits = threading.Event()
+
+    def tell(share: float | None) -> None:
+        told.append(share)
+        waits.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        tokens_of(["a"], Letters(), key=["other"])  # makes the folder
+        (made,) = (path.parent for path in (cache_folder() / "tokens").glob("*/ids.arrow"))
+        with locked(made):
+            made.rename(made.with_name("away"))
+            asked = pool.submit(tokens_of, ["a"], Letters(), key=["other"], told=tell)
+            assert waits.wait(60)
+            assert set(told) == {None}
+        assert asked.result()[0].tolist() == [97]
+    assert told[-1] == 1.0
 
 
 def test_no_texts_and_texts_without_tokens() -> None:

@@ -46,11 +46,13 @@ def test_a_trial_leaves_everything_in_the_store(planned: tuple[Plan, Path], tmp_
     key = trial.train_key or ""
     assert outcome.trained
     curve = pq.read_table(tmp_path / "models" / key / "curve.parquet")
-    training = [one for one in told if one.doing == "training"]
+    training = [one for one in told if one.doing == "training" and not one.saved]
     assert [one.share for one in training] == [step / 10 for step in range(1, 11)]
     assert [one.loss for one in training] == curve["loss"].to_pylist()
     assert all(one.pairs_per_second for one in training)
     assert {(one.loss, one.pairs_per_second) for one in told if one.doing != "training"} == {(None, None)}
+    columns = {f"tokenising {column} {lang}" for column in ("questions", "passages") for lang in ("de", "en")}
+    assert {one.doing for one in told if one.doing.startswith("tokenising")} == columns
     assert set(outcome.evaluate_seconds) == {"faq:dev", "faq:test", "bugs:train", "bugs"}
     record = store.record(key)
     assert record is not None

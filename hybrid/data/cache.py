@@ -6,11 +6,15 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from hybrid.errors import BadInput
+
+_ASK_SECONDS = 0.5  # between looks whether a lock is free, where waiting is told
 
 
 def cache_folder() -> Path:
@@ -37,11 +41,16 @@ def content_hash(path: Path, *, cached_only: bool = False) -> str | None:
     return digest
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
-    """`folder` as `build` fills it. It appears complete or not at all, whatever else builds it meanwhile."""
+def build_once(
+    folder: Path, build: Callable[[Path], None], *, waiting: Callable[[], None] | None = None
+) -> Path:
+    """`folder` as `build` fills it. It appears complete or not at all, whatever else builds it meanwhile.
+
+    `waiting` is called twice a second while another process builds it.
+    """
     if folder.is_dir():
         return folder
-    with locked(folder):
+    with locked(folder, waiting):
         if folder.is_dir():
             return folder
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -55,8 +64,8 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that stands beside `path`; another process waits."""
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock that stands beside `path`; another process waits, and calls `waiting` meanwhile."""
     lock = path.parent / f".{path.name}.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +73,22 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(error) from error
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle, waiting)
         yield
+
+
+def _lock(handle: IO[Any], waiting: Callable[[], None] | None) -> None:
+    if waiting is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            time.sleep(_ASK_SECONDS)
+        else:
+            return
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """Hard negatives of pairs: every distinct text once, and which of them a pair has."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import overload
@@ -27,6 +28,11 @@ class HardNegatives(Sequence[Sequence[str]]):
     def place(self, pair: int, number: int) -> int:
         """Where among `texts` a pair's negative of that number is."""
         return int(self.rows[self.starts[pair] + number])
+
+    @property
+    def layout(self) -> str:
+        """32 hexadecimal digits of which text each negative is; with the lists, it decides `texts`."""
+        return hashlib.blake2b(self.rows.astype("<i8").tobytes(), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
         return len(self.starts) - 1

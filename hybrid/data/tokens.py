@@ -1,7 +1,7 @@
 """Token ids on disk: tokenised once on a machine, memory-mapped by every trial.
 
 Arrow files with one row of token ids a text, keyed by what decides them: the tokenizer, the prompt, the
-greatest length, and the texts themselves in their order.
+greatest length, and the texts themselves in their order, or what their order and content were digested to.
 """
 
 import hashlib
@@ -19,6 +19,9 @@ from hybrid.data.arrow import ROWS, open_table
 from hybrid.data.cache import build_once, cache_folder
 
 Ids = npt.NDArray[np.int32]
+
+Told = Callable[[float | None], None]
+"""Called with the share of the texts that are tokenised; with None while another process tokenises them."""
 
 _VERSION = 2  # of the files
 _SCHEMA = pa.schema([pa.field("ids", pa.list_(pa.int32()))])
@@ -61,15 +64,22 @@ def tokens_of(
     tokenize: Callable[[Sequence[str]], Sequence[Ids]],
     *,
     key: Sequence[str | int],
+    identity: Sequence[str | int] | None = None,
+    told: Told | None = None,
 ) -> TokenRows:
     """The token ids of `texts`, from the cache or by `tokenize`, called with some thousand texts at a time.
 
     `key` names what decides them beside the texts: the tokenizer's digest, the prompt, the greatest length.
+    `identity` names the texts in their order; without one they are read and hashed.
     A text that is None counts as empty. Two processes that ask at once tokenise once.
     """
-    name = hashlib.sha256(json.dumps(["tokens", _VERSION, *key, _digest(texts)]).encode()).hexdigest()[:20]
+    named = [_digest(texts)] if identity is None else ["known", *identity]
+    name = hashlib.sha256(json.dumps(["tokens", _VERSION, *key, *named]).encode()).hexdigest()[:20]
+    tell: Told = told or (lambda _: None)
     folder = build_once(
-        cache_folder() / "tokens" / name, lambda unfinished: _write(texts, tokenize, unfinished)
+        cache_folder() / "tokens" / name,
+        lambda unfinished: _write(texts, tokenize, unfinished, tell),
+        waiting=lambda: tell(None),
     )
     return TokenRows(open_table(folder / "ids.arrow")["ids"])
 
@@ -84,8 +94,12 @@ def _digest(texts: Sequence[str | None]) -> str:
 
 
 def _write(
-    texts: Sequence[str | None], tokenize: Callable[[Sequence[str]], Sequence[Ids]], folder: Path
+    texts: Sequence[str | None],
+    tokenize: Callable[[Sequence[str]], Sequence[Ids]],
+    folder: Path,
+    tell: Told,
 ) -> None:
+    done = 0
     with pa.OSFile(str(folder / "ids.arrow"), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
         for block in _blocks(texts):
             rows = tokenize(block)
@@ -93,6 +107,8 @@ def _write(
             values = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
             column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
             writer.write_batch(pa.record_batch([column], schema=_SCHEMA))
+            done += len(block)
+            tell(done / len(texts))
 
 
 def _blocks(texts: Sequence[str | None]) -> Iterator[list[str]]:
