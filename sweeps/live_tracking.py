@@ -57,7 +57,7 @@ class LiveTracking:
             from sweeps.tracking import project
 
             plan = make_plan(self._sweep, self._store, self._data_root)
-            project(plan, self._store, self._sweep.tracking.uri)
+            project(plan, self._store, self._sweep.tracking.uri, say=self._say)
             self._told = ""
         except Exception as error:  # whatever it is, the store has the results and the sweep goes on
             reason = redacted(str(error).strip().partition("\n")[0]) or type(error).__name__

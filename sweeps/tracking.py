@@ -9,14 +9,13 @@ is created, so none is ever there twice.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from sweeps.projection import RunContent, arm_runs, report_runs, trial_runs
 from sweeps.results import Results, load_results
 from sweeps.store import Store
 from sweeps.tracking_address import reachable, tracking_uri, unhurried_sqlite
+from sweeps.tracking_lock import one_projection, to_stderr
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,16 +63,23 @@ class Projected:
     experiments: list[str] = field(default_factory=list)
 
 
-def project(plan: Plan, store: Store, uri: str | None = None, *, results: Results | None = None) -> Projected:
+def project(
+    plan: Plan,
+    store: Store,
+    uri: str | None = None,
+    *,
+    results: Results | None = None,
+    say: Callable[[str], None] = to_stderr,
+) -> Projected:
     """Bring MLflow to show what the store has of a sweep.
 
-    `uri`: a tracking server or database; by default the spec's, else SQLite in the store. Raises BadInput
-    if it cannot be reached; the results are in the store all the same.
+    `uri`: a tracking server or database; by default the spec's, else SQLite in the store. `say` is told whom
+    it waits for. Raises BadInput if it cannot be reached; the results are in the store all the same.
     """
     uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
     results = results or load_results(plan, store, every_measure=False)
     done = Projected(uri)
-    with _client(uri, store) as client:
+    with _client(uri, store, say) as client:
         _project(client, plan, "trials", trial_runs(plan, store, results), store, done)
         _project(client, plan, "arms", arm_runs(plan, results), store, done)
         _project(client, plan, "report", report_runs(plan, store), store, done)
@@ -170,7 +177,7 @@ def _save_mlflow_model(folder: Path, to: Path) -> None:
 
 
 @contextlib.contextmanager
-def _client(uri: str, store: Store) -> Iterator["MlflowClient"]:
+def _client(uri: str, store: Store, say: Callable[[str], None] = to_stderr) -> Iterator["MlflowClient"]:
     """A client with its database there. One projection of a store that is a folder writes at a time."""
     if store.local is not None:
         store.local.mkdir(parents=True, exist_ok=True)
@@ -178,9 +185,7 @@ def _client(uri: str, store: Store) -> Iterator["MlflowClient"]:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     with contextlib.ExitStack() as stack:
-        if store.local is not None:
-            lock = stack.enter_context((store.local / "mlflow.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        stack.enter_context(one_projection(store, say))
         if uri.startswith("sqlite:///"):
             stack.enter_context(unhurried_sqlite())
         from mlflow import MlflowClient

@@ -1,9 +1,12 @@
 """MLflow as a projection of the store: once, twice, after a change, from nothing; its names and limits."""
 
+import os
 import re
 import shutil
 import socket
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import pytest
 from made_sweep import make_sweep, paper_like, replan
@@ -15,8 +18,9 @@ from sweeps.results import load_results
 from sweeps.series import series_and_values
 from sweeps.spec_sections import GROUPS
 from sweeps.store import Store
-from sweeps.tracking import project, project_report
+from sweeps.tracking import Projected, project, project_report
 from sweeps.tracking_address import tracking_uri
+from sweeps.tracking_lock import one_projection
 from sweeps.ui import command, environment, serve
 
 
@@ -279,3 +283,21 @@ def test_lists_and_nothing_are_words_that_mlflow_sorts():
     assert [_word(value) for value in (0.5, 32, ("en", "de"), None, True)] == [
         "0.5", "32", "en+de", "none", "true",
     ]  # fmt: skip
+
+
+def test_who_waits_for_another_projection_is_told_for_whom(tmp_path: Path) -> None:
+    """Another process of this store is writing to a server that takes its time."""
+    plan, store = make_sweep(tmp_path, mono_ratios=(1.0,), seeds=(1,))
+    said: Queue[str] = Queue()
+    ended: list[Projected] = []
+    waits = Thread(target=lambda: ended.append(project(plan, store, say=said.put)))
+    with one_projection(store):
+        waits.start()
+        sentence = said.get(timeout=60)
+        assert f"by process {os.getpid()} on {socket.gethostname()};" in sentence
+        assert ended == []
+    waits.join()
+    assert ended[0].created > 0
+    assert said.empty()
+    project(plan, store, say=said.put)  # nobody holds it now
+    assert said.empty()
