@@ -371,6 +371,22 @@ def test_hard_negatives_of_a_user_s_own_pairs(tmp_path: Path, form: str) -> None
                             "give the same passages in each")  # fmt: skip
 
 
+def test_a_negative_of_many_of_a_user_s_pairs_is_held_once(tmp_path: Path) -> None:
+    lists = {"en": [["x", "y"], ["y", "x", "z"], [], ["z", "same"]],
+             "de": [["u", "v"], ["v", "same", "u"], [], ["w", "same"]]}  # fmt: skip
+    rows = [
+        {"id": str(i), "lang": lang, "question": f"q{i}", "passage": f"p{i}", "negatives": of_pair}
+        for i in range(4)
+        for lang, of_pair in ((lang, lists[lang][i]) for lang in lists)
+    ]
+    write(tmp_path / "own" / "pairs.jsonl", json_lines(rows))
+    pairs = load_pairs("own", tmp_path)
+    held = {language: list(negatives.texts) for language, negatives in pairs.negatives.items()}  # type: ignore[attr-defined]
+    assert held == {"en": ["x", "y", "z", "same"], "de": ["u", "v", "same", "w"]}
+    assert {language: list(negatives) for language, negatives in pairs.negatives.items()} == lists
+    assert pairs.digest == pairs_digest(replace(pairs, negatives=lists))
+
+
 def test_documents_judged_irrelevant_are_hard_negatives(tmp_path: Path) -> None:
     write_miracl(tmp_path, "sw")
     pairs = load_pairs("miracl-sw:train", tmp_path)
