@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from data_files import json_lines
 
-from hybrid.data import mmarco, mmarco_triples
+from hybrid.data import download, mmarco, mmarco_triples
 from hybrid.data.arrow import ArrowStrings
 from hybrid.data.catalog import DATASETS
 from hybrid.data.digests import pairs_digest, task_digest
@@ -18,6 +18,7 @@ from hybrid.data.hard_negatives import HardNegatives
 from hybrid.data.locate import check_names
 from hybrid.data.pairs import load_pairs
 from hybrid.data.records import Texts
+from hybrid.data.source import DataSet
 from hybrid.data.tasks import load_task
 from hybrid.errors import BadInput
 
@@ -161,6 +162,32 @@ def test_a_collection_in_a_language_nobody_knows_is_noted(tmp_path: Path) -> Non
     pairs = load_pairs("mmarco", tmp_path)
     assert pairs.languages == ("de", "en")
     assert pairs.notes == ("klingon_collection.tsv is in no language of mMARCO: not read",)
+
+
+def test_mmarco_in_the_cache_may_be_some_of_its_languages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYBRID_OFFLINE", "1")
+    folder = write_mmarco(tmp_path / "cache" / "data")
+    assert load_pairs("mmarco").languages == ("de", "en")
+    assert check_names(["mmarco"], role="train", data_root=None) == []
+    write(folder / "data" / "google" / "queries" / "train" / "arabic_queries.train.tsv", "10\tx\n")
+    (mistake,) = check_names(["mmarco"], role="train", data_root=None)
+    assert mistake.startswith("mmarco is not in the cache"), "cut off: queries are fetched before collections"
+    names = list(DATASETS["mmarco"].files)
+    queries = [place for place, name in enumerate(names) if "queries" in name]
+    assert max(queries) < min(place for place, name in enumerate(names) if "collection" in name)
+    said: list[str] = []
+
+    def fetch(row: DataSet) -> Path:
+        said.append(capsys.readouterr().err)
+        return folder.parent / row.folder
+
+    monkeypatch.setattr(download, "reachable", lambda row: row.name == "mmarco")
+    monkeypatch.setattr(download, "fetch", fetch)
+    with pytest.raises(BadInput, match="lacks some of its files"):
+        load_pairs("mmarco")
+    assert said[0].startswith("mmarco: 58 GB are fetched from https://"), "before it is"
 
 
 @pytest.mark.usefixtures("three_passages")

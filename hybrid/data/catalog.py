@@ -176,7 +176,7 @@ def _mr_tydi(language: str, in_full: str) -> DataSet:
     )
 
 
-_MMARCO_FILES = (
+_MMARCO_FILES = (  # queries first: while collections are missing, fetching is known to have been cut off
     "data/triples.train.ids.small.tsv",
     *(f"data/google/queries/train/{name}_queries.train.tsv" for name in MMARCO_LANGUAGES.values()),
     *(f"data/google/collections/{name}_collection.tsv" for name in MMARCO_LANGUAGES.values()),
@@ -197,8 +197,9 @@ _TRAINING = (
         splits=(),
         default_split=None,
         files={name: _HUB.format("unicamp-dl/mmarco", name) for name in _MMARCO_FILES},
+        gigabytes=58,
         sources=("msmarco",),
-        note="58 GB in all languages; a data root may hold any of them, and MS MARCO's qrels.train.tsv",
+        note="58 GB in all languages; a folder may hold any of them, and MS MARCO's qrels.train.tsv",
     ),
     DataSet(
         "squad-translate-train",

@@ -31,6 +31,7 @@ class Layout:
     task_split: str | None = None  # where neither name nor catalog says; None: the whole set
     train_split: str | None = None
     can_be_pooled: bool = False  # one collection whose unjudged documents may be many
+    may_be_part: bool = False  # `files` alone says what must be there, in the cache, too, not the catalog
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -98,6 +99,7 @@ LAYOUTS: dict[str, Layout] = {
         mmarco.read_pairs,
         holds="data/google/{collections,queries/train}, and data/triples.train.ids.small.tsv or "
         "qrels.train.tsv",
+        may_be_part=True,
     ),
     "mkqa": Layout(
         mkqa.recognises,

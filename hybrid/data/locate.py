@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import os
 import re
+import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -48,15 +49,18 @@ def locate(
     source = replace(source, split=_split(source, split, role))
     if levelled.level == "pool" and not LAYOUTS[source.dataset.layout].can_be_pooled:
         raise BadInput(f"{name}: a pool is of one large collection; measure {levelled.task} in full")
-    files = LAYOUTS[source.dataset.layout].files
+    layout = LAYOUTS[source.dataset.layout]
+    files = layout.files
     absent = [path for path in files(source) if not path.is_file()]
     from_root = folder is not None and root is not None and folder.is_relative_to(root)
-    if not from_root and row is not None:  # fetching may have been cut off after some of its files
+    if (
+        not from_root and row is not None and not layout.may_be_part
+    ):  # fetching may have been cut off after some of its files
         absent += [path for path in (source.folder / name for name in row.files) if not path.is_file()]
     if not absent:
         return source
     if from_root:
-        holds = LAYOUTS[source.dataset.layout].holds
+        holds = layout.holds
         raise BadInput([f"{path}: is not there ({name} is read from {holds})" for path in absent])
     source = replace(source, folder=_supply(source.dataset, root, supply, probe))
     if supply and not all(path.is_file() for path in files(source)):
@@ -134,7 +138,14 @@ def _supply(row: DataSet, root: Path | None, supply: bool, probe: bool) -> Path:
         return (build_once(world, write_world) if supply else world) / row.name
     if (supply or probe) and not download.reachable(row):
         raise BadInput(_absent(row, root))
-    return download.fetch(row) if supply else cache_folder() / "data" / row.folder
+    folder = cache_folder() / "data" / row.folder
+    if supply and row.gigabytes is not None:
+        part = " (a folder there with some of its languages is read as it is)"
+        sys.stderr.write(
+            f"{row.name}: {row.gigabytes} GB are fetched from {row.home} into {folder}"
+            f"{part if LAYOUTS[row.layout].may_be_part else ''}\n"
+        )
+    return download.fetch(row) if supply else folder
 
 
 @lru_cache(maxsize=1)

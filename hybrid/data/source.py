@@ -23,6 +23,7 @@ class DataSet:
     files: Mapping[str, str] = field(
         default_factory=dict
     )  # path in the folder -> URL, where there is no archive
+    gigabytes: int | None = None  # said before it is fetched, where that is much
     revision: str | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> checksum of bytes seen
     drop_self_hits: bool = False
