@@ -43,6 +43,21 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
     }
 
 
+class _Running(BaseModel):
+    trial: str
+    doing: str
+    share: float
+    loss: float | None
+
+
+class _Progress(BaseModel):
+    """What `status_lines` shows of it."""
+
+    seconds_left: float | None
+    gpu_hours_to_come: float | None = None
+    running: list[_Running]
+
+
 class _KeptTrial(BaseModel):
     trial: str
     seed: int | None
@@ -88,9 +103,14 @@ def kept_status(name: str, store: Store, not_here: Sequence[str] = ()) -> dict[s
 
 
 def _of_its_run(name: str, store: Store) -> dict[str, Any]:
+    try:
+        progress = store.get_json(progress_path(name))
+        _Progress.model_validate(progress)
+    except (ValueError, Damaged):  # none yet, or damaged; the run soon writes it again
+        progress = None
     return {
         "run_by": _holder(store, name),
-        "progress": store.get_json(progress_path(name)),
+        "progress": progress,
         "used": asdict(read_usage(store, name) or Usage()),
     }
 

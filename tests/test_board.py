@@ -157,6 +157,21 @@ def test_a_damaged_plan_of_the_last_run_says_nothing(tmp_path: Path, content: by
 
 
 @pytest.mark.parametrize(
+    "content", [b"[1]", b"{", b'"x"', b'{"running": 1, "seconds_left": null}', b'{"running": [{}]}',
+                b'{"running": [], "seconds_left": "soon"}']
+)  # fmt: skip
+def test_a_damaged_progress_is_none_while_it_is_run(tmp_path: Path, content: bytes) -> None:
+    store = Store(tmp_path)
+    store.put_json("sweeps/small/plan.json", {"trials": []})
+    store.put_bytes("sweeps/small/progress.json", content)
+    with Lease(store, "small"):
+        status = kept_status("small", store)
+        assert status is not None
+        assert status["progress"] is None
+        assert any("run by process" in line for line in status_lines(status))
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (245, "4 min 05 s"), (7800, "2 h 10 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
