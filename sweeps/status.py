@@ -124,7 +124,7 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     ]
     if status["not_here"]:
         lines += ["as its last run had it, whatever the sweep file says now, for this machine lacks:"]
-        lines += [f"  {mistake}" for mistake in status["not_here"]]
+        lines += [f"  {mistake.partition('; known are')[0]}" for mistake in status["not_here"]]
     run_by, progress, used = status["run_by"], status["progress"], status["used"]
     if run_by:
         lines.append(f"run by process {run_by['pid']} on {run_by['host']} since {run_by['since']}")

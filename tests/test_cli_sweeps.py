@@ -137,6 +137,7 @@ def test_where_the_data_are_not_known_it_is_the_last_runs_state_and_said_so(
     assert "its last run" in shown
     if command == "status":
         assert re.search(r"a\.yaml:4: train\.data\[0\]: .*faq", shown)
+        assert "known are" not in shown
     _its_run(tmp_path / "store", "other")
     assert cli.main([command, *elsewhere, "--set", "name=other", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["trials"] == 1
