@@ -33,7 +33,8 @@ class Budget:
     def __init__(self, limits: Limits, store: Store, sweep_name: str, trials: Sequence[Trial]) -> None:
         self.limits = limits
         self.reached: str | None = None
-        """The limit that was reached, as a sentence; nothing is started after that."""
+        """The limit that was reached, or what else ended the run, in words; nothing is started after that."""
+        self.remedy = "with a higher limit"
         self._store, self._path = store, usage_path(sweep_name)
         self._usage = read_usage(store, sweep_name) or _from_attempts(store, trials)
         self._clock = time.monotonic()  # up to where `_usage` counts what runs now
@@ -66,6 +67,10 @@ class Budget:
 
     def _forget_failures(self) -> None:
         self._usage.consecutive_failed, self._usage.failed_by_cause = 0, {}
+
+    def end(self, reason: str, remedy: str) -> None:
+        """End the run for a reason that is no limit; `remedy`: how it goes on."""
+        self.reached, self.remedy = reason, remedy
 
     @property
     def used(self) -> Usage:

@@ -1,6 +1,7 @@
 """How long what is left will take: from what the store has recorded, or by arithmetic on stated hardware."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -86,12 +87,26 @@ def assumed_hours(plan: "Plan") -> Assumed | None:
     return Assumed(train, measure, sentence)
 
 
-def relative_cost(trial: "Trial") -> float:
-    """What a trial takes, relative to others: texts through the encoder times the bytes of its weights."""
-    folder = backbone_path(resolve(trial.backbone))
-    weights = Path(folder).glob("**/*.safetensors") if isinstance(folder, Path) else ()
-    size = sum(file.stat().st_size for file in weights) or 1
-    return float(size * (_trained(trial) + _MEASURED * len(trial.scores)))
+def relative_costs(trials: Sequence["Trial"]) -> list[float]:
+    """What each takes, relative to the others: texts through the encoder times the bytes of its weights.
+
+    A backbone whose files tell no size counts as one of the middle.
+    """
+    sizes = {name: _weights(name) for name in {trial.backbone for trial in trials}}
+    middle = median([size for size in sizes.values() if size] or [1])
+    return [
+        float((sizes[trial.backbone] or middle) * (_trained(trial) + _MEASURED * len(trial.scores)))
+        for trial in trials
+    ]
+
+
+def _weights(backbone: str) -> int:
+    """Bytes of a backbone's weights, counted once where a folder holds them in two formats; 0: not known."""
+    folder = backbone_path(resolve(backbone))
+    if not isinstance(folder, Path):
+        return 0
+    formats = (folder.glob(pattern) for pattern in ("**/*.safetensors", "**/*.bin"))
+    return next((size for files in formats if (size := sum(file.stat().st_size for file in files))), 0)
 
 
 def share_done(trial: "Trial", doing: str, share: float) -> float:

@@ -21,7 +21,7 @@ from typing import IO
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
-from sweeps.estimate import relative_cost
+from sweeps.estimate import relative_costs
 from sweeps.failures import causes
 from sweeps.lease import Lease, process_started
 from sweeps.live_tracking import LiveTracking
@@ -143,7 +143,7 @@ def _run(
         return []
     expected = check_cluster(left, store, data_root, plan, say)
     _describe(store, plan)
-    costs = {id(trial): relative_cost(trial) for trial in left}
+    costs = dict(zip(map(id, left), relative_costs(left), strict=True))
     left = sorted(left, key=lambda trial: (-costs[id(trial)], trial.backbone))
     chosen = left[: budget.trials_left]
     with Board(store, sweep.name, chosen, [costs[id(trial)] for trial in chosen], budget, out) as board:
@@ -193,7 +193,7 @@ def _ended(
     if stopped_by is not None:
         code, message = INTERRUPTED, f"stopped by {stopped_by}; {state}; {command} goes on from there"
     elif left and budget.exhausted():
-        code, message = BUDGET, f"{budget.reached}; {state}; with a higher limit {command} goes on"
+        code, message = BUDGET, f"{budget.reached}; {state}; {budget.remedy} {command} goes on"
     elif left:  # what went wrong could not be recorded
         code, message = SOME_FAILED, f"{state}; {command} takes up those that are left"
     elif failed:

@@ -1,5 +1,6 @@
 """How many trials run at a time, and in which order."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 from small_sweep import write_small_sweep
 from sweep_process import environment, planned
 
-from sweeps.estimate import relative_cost
+from sweeps.estimate import relative_costs
 from sweeps.store import Store
 
 
@@ -41,6 +42,18 @@ def test_what_trains_longer_costs_more_and_the_untouched_backbone_least(tmp_path
     (untouched,) = [trial for trial in plan.trials if trial.train is None]
     assert trained.train is not None
     longer = replace(trained, train=trained.train.model_copy(update={"steps": 2 * trained.train.steps}))
-    assert relative_cost(longer) > relative_cost(trained) > relative_cost(untouched) > 0
+    costs = relative_costs([longer, trained, untouched])
+    assert costs[0] > costs[1] > costs[2] > 0
     weights = (tmp_path / "backbone" / "model.safetensors").stat().st_size
-    assert relative_cost(untouched) % weights == 0
+    assert costs[2] % weights == 0
+    size = sum(file.stat().st_size for file in (tmp_path / "backbone").glob("**/*.safetensors"))
+    folders = {name: tmp_path / name for name in ("both", "larger", "unknown")}
+    for folder in folders.values():
+        shutil.copytree(tmp_path / "backbone", folder)
+    (folders["both"] / "pytorch_model.bin").write_bytes(bytes(weights))
+    for name in ("larger", "unknown"):
+        for file in folders[name].glob("**/*.safetensors"):
+            file.unlink()
+    (folders["larger"] / "pytorch_model.bin").write_bytes(bytes(3 * size))
+    others = [replace(untouched, backbone=str(folder)) for folder in folders.values()]
+    assert relative_costs([untouched, *others]) == [costs[2], costs[2], 3 * costs[2], costs[2]]
