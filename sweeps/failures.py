@@ -5,7 +5,7 @@ A record has `kind`, `reason` (one line) and `log`; the store adds how often it 
 
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|-?\d+(?:[.,]\d+)*(?:e[+-]?\d
 
 _LOST = re.compile(r"node has died|node was terminated|The actor (?:[0-9a-f]+|None) is unavailable: ")
 
-LOST_NODE, PREEMPTED = "NodeLost", "Preempted"
+LOST_NODE, PREEMPTED, UNFIT_NODE = "NodeLost", "Preempted", "NodeUnfit"
 """Kinds that are not the trial's fault: such attempts do not count among its retries."""
 
 
@@ -58,6 +58,11 @@ def preempted() -> dict[str, Any]:
     """A record for a trial that left a machine that is being taken away; it stays in no store."""
     reason = "its machine is being taken away, its checkpoint is saved"
     return {"kind": PREEMPTED, "reason": reason, "log": ""}
+
+
+def unfit(mistakes: Sequence[str]) -> dict[str, Any]:
+    """A record for an attempt on a machine that lacks what trials need; it stays in no store."""
+    return {"kind": UNFIT_NODE, "reason": mistakes[0], "log": ""}
 
 
 def stalled(minutes: float, doing: str, threads: str) -> dict[str, Any]:

@@ -6,17 +6,19 @@ machine lacks and can fetch is fetched there and then, once for each cache, unde
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hybrid.backbones import backbone_digest, resolve
 from hybrid.data.cache import content_hash
 from hybrid.data.catalog import DATASETS
 from hybrid.data.digests import Kind
+from hybrid.data.download import told_of_fetching
 from hybrid.data.layouts import LAYOUTS
 from hybrid.data.levels import read_level
 from hybrid.data.locate import Role, locate
@@ -26,8 +28,10 @@ from hybrid.errors import BadInput
 from sweeps.lease import lease_token
 from sweeps.plan import Plan, Trial
 from sweeps.store import Store
+from sweeps.trial import Progress
 
 _STORE_SECONDS = 60.0
+_LOST_SECONDS = 30.0  # until Ray has noticed that a machine is lost
 _SAY_SECONDS = 30.0  # between lines about machines that are not ready yet
 _asked: set[str | None] = set()  # runs that this process has been found fit for
 
@@ -86,7 +90,8 @@ def check_nodes(
 ) -> list[str]:
     """Ask every node (id -> name), all at once; one sentence for each thing that is wrong, and where.
 
-    Data are asked for on those that `compute`: a head that only schedules reads none.
+    Data are asked for on those that `compute`: a head that only schedules reads none. One that is lost
+    meanwhile is left out.
     """
     import ray
 
@@ -100,6 +105,8 @@ def check_nodes(
             try:
                 mistake = ray.get(answer, timeout=_STORE_SECONDS)
             except ray.exceptions.RayError as error:
+                if _is_gone(node):
+                    continue
                 mistake = _no_answer(error)
             if mistake is None and not wanted.store.exists(f"{folder}/{node}"):
                 mistake = f"wrote to another store than this machine's {wanted.store}"
@@ -120,21 +127,34 @@ def check_nodes(
             try:
                 found = ray.get(answer)
             except ray.exceptions.RayError as error:
-                found = [_no_answer(error)]
+                found = [] if _is_gone(node) else [_no_answer(error)]
             for mistake in found:
                 mistakes.setdefault(mistake, []).append(nodes[node])
     return [f"{_named(where)}: {mistake}" for mistake, where in mistakes.items()]
 
 
-def lacking(wanted: Expected) -> list[str]:
-    """What this machine has not, or not the same, a sentence each; data it can fetch it fetches first."""
+class Unfit(Exception):  # noqa: N818 - it reads as what it is where it is raised
+    """A machine lacks what trials need: its fault and not theirs."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = list(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+
+def lacking(wanted: Expected, on: Callable[[str], None] = lambda _: None) -> list[str]:
+    """What this machine has not, or not the same, a sentence each; data it can fetch it fetches first.
+
+    `on` is called with the name of each data set and backbone before it is looked at.
+    """
     mistakes: list[str] = []
     for held in wanted.data:
+        on(held.name)
         try:
             mistakes += _other_data(held, wanted.data_root)
         except BadInput as error:
             mistakes += error.mistakes
     for name, digest in wanted.backbones:
+        on(name)
         try:
             if backbone_digest(resolve(name), remember=True) != digest:
                 mistakes.append(
@@ -146,15 +166,23 @@ def lacking(wanted: Expected) -> list[str]:
     return list(dict.fromkeys(mistakes))
 
 
-def refuse_other_machine(wanted: Expected) -> None:
-    """Once a process, by its first trial: BadInput for what `check_nodes` would find on this machine."""
+def refuse_other_machine(wanted: Expected, tell: Callable[[Progress], None] = lambda _: None) -> None:
+    """Once a process, by its first trial: Unfit for what `check_nodes` would find on this machine."""
     if wanted.run in _asked:
         return
-    mistakes = lacking(wanted)
-    if wanted.run is not None and lease_token(wanted.store, wanted.sweep) != wanted.run:
-        mistakes.insert(0, _another_store(wanted.store))
+
+    def received(url: str, size: int, total: int | None) -> None:
+        tell(Progress(f"fetching {PurePosixPath(url).name}", size / total if total else 0.0))
+
+    with told_of_fetching(received):
+        mistakes = lacking(wanted, lambda name: tell(Progress(f"checking {name}", 0.0)))
+    try:
+        if wanted.run is not None and lease_token(wanted.store, wanted.sweep) != wanted.run:
+            mistakes.insert(0, _another_store(wanted.store))
+    except OSError as error:
+        mistakes.insert(0, _no_store(wanted.store, error))
     if mistakes:
-        raise BadInput(f"node {socket.gethostname()}: {mistake}" for mistake in mistakes)
+        raise Unfit([f"node {socket.gethostname()}: {mistake}" for mistake in mistakes])
     _asked.add(wanted.run)
 
 
@@ -174,7 +202,7 @@ def _sees_store(store: Store, folder: str, node: str) -> str | None:
             return _another_store(store)
         store.put_bytes(f"{folder}/{node}", b"probe")
     except OSError as error:
-        return f"the store {store} cannot be used there: {error}"
+        return _no_store(store, error)
     return None
 
 
@@ -218,6 +246,22 @@ def _hashes(source: Source) -> tuple[tuple[str, str], ...]:
 
 def _another_store(store: Store) -> str:
     return f"the store {store} is another one there; give a shared folder or an address (s3://…)"
+
+
+def _is_gone(node: str) -> bool:
+    """Whether a node that gave no answer was lost, which is nobody's mistake. Ray notices after seconds."""
+    import ray
+
+    waited_until = time.monotonic() + _LOST_SECONDS
+    while any(one["NodeID"] == node and one["Alive"] for one in ray.nodes()):  # type: ignore[no-untyped-call]
+        if time.monotonic() > waited_until:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def _no_store(store: Store, error: OSError) -> str:
+    return f"the store {store} cannot be used there: {error}"
 
 
 def _no_answer(error: Exception) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.failures import LOST_NODE, PREEMPTED, death, preempted, stalled
+from sweeps.failures import LOST_NODE, PREEMPTED, death, preempted, stalled, unfit
 from sweeps.spec_sections import Limits
 from sweeps.stalled import Silence, end_process
 
@@ -38,6 +38,8 @@ class Retries:
             self._said[trial.trial_id] = {**result["error"], "hopeless": result["hopeless"]}
         if "left" in result:
             self._said[trial.trial_id] = {**preempted(), "orderly": True}
+        if "unfit" in result:
+            self._said[trial.trial_id] = {**unfit(result["unfit"]["mistakes"]), "orderly": True}
 
     def ended(self, trial: Any) -> None:
         """It finished, or was stopped."""

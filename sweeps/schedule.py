@@ -22,6 +22,7 @@ from sweeps.retries import Retries
 from sweeps.store import Store
 from sweeps.trial import Outcome, run_trial
 from sweeps.tune_once import tune_once
+from sweeps.unfit_nodes import UnfitNodes
 from sweeps.worker import Job, run_in_worker
 
 _SHARD = 1000  # trials a Tune run: it rewrites the state of all of them as it goes
@@ -107,6 +108,7 @@ class _Watcher(Callback):
         self.retries = Retries(budget.limits)
         self._trials, self._store, self._board, self._budget = trials, store, board, budget
         self._on_trial = on_trial
+        self._unfit = UnfitNodes(budget, board.say)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it would restore a run from; nothing is restored from that
@@ -114,6 +116,7 @@ class _Watcher(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._board.refresh()
         self._budget.keep()
+        self._unfit.tend()
         self.retries.end_silent(trials, lambda trial: self._board.doing(trial.config["trial"]))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
@@ -131,6 +134,8 @@ class _Watcher(Callback):
         **info: Any,  # noqa: ARG002
     ) -> None:
         self.retries.heard(trial, result)
+        if "unfit" in result:
+            self._unfit.found(result["unfit"], trial.placement_group_factory.bundles[0])
         if "doing" in result:
             names = ("doing", "share", "loss", "pairs_per_second")
             self._board.progress(trial.config["trial"], *(result[name] for name in names))

@@ -31,6 +31,7 @@ from sweeps.store import Store
 from sweeps.study import Point, as_point, open_study, search_space, take_up
 from sweeps.trial import Progress, run_trial
 from sweeps.tune_once import tune_once
+from sweeps.unfit_nodes import UnfitNodes
 from sweeps.worker import attempt, here
 
 OBJECTIVES = ("in_domain", "zero_shot")
@@ -119,7 +120,7 @@ def _run_arm(
 
     def work(tell: Callable[[Progress], None], leaving: Callable[[], bool]) -> dict[str, Any]:
         if expected is not None:
-            refuse_other_machine(expected)
+            refuse_other_machine(expected, tell)
         trials = _trials_of(sweep, store, data_root, config)
         for trial in trials:
             if failure := store.failure(trial.train_key or ""):
@@ -235,6 +236,7 @@ class _SearchWatcher(Callback):
         self._budget, self._resources, self._say = budget, resources, say
         self._keep, self._changed, self._store = keep, changed, store
         self.retries = Retries(budget.limits)
+        self._unfit = UnfitNodes(budget, say)
         self._numbers: dict[str, int] = {}  # of Tune's trials, in the order started
         self._doing: dict[str, dict[str, Any]] = {}  # the last that each arm said
 
@@ -243,6 +245,7 @@ class _SearchWatcher(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._budget.keep()
+        self._unfit.tend()
         self.retries.end_silent(trials, lambda trial: self._doing[trial.trial_id].get("doing", ""))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
@@ -261,6 +264,8 @@ class _SearchWatcher(Callback):
         **info: Any,  # noqa: ARG002
     ) -> None:
         self.retries.heard(trial, result)
+        if "unfit" in result:
+            self._unfit.found(result["unfit"], trial.placement_group_factory.bundles[0])
         for name in {"train_key", "doing"} & set(result):
             self._doing[trial.trial_id][name] = result[name]
 

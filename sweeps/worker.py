@@ -20,8 +20,9 @@ from ray import tune
 
 from hybrid.errors import BadInput
 from sweeps.failures import describe
-from sweeps.node_checks import Expected, refuse_other_machine
+from sweeps.node_checks import Expected, Unfit, refuse_other_machine
 from sweeps.plan import Trial
+from sweeps.secrets import redacted
 from sweeps.store import Store
 from sweeps.trial import Left, Outcome, Progress
 
@@ -51,7 +52,7 @@ def run_in_worker(config: dict[str, Any], *, job: Job) -> None:
 
     def work(tell: Callable[[Progress], None], leaving: Callable[[], bool]) -> dict[str, Any]:
         if job.expected is not None:
-            refuse_other_machine(job.expected)
+            refuse_other_machine(job.expected, tell)
         trial = _trials(job.trials)[config["trial"]]
         scratch = here(job.folder)
         outcome = job.run(trial, job.store, job.data_root, scratch=scratch, on_progress=tell, leaving=leaving)
@@ -88,6 +89,10 @@ def attempt(work: Callable[[Callable[[Progress], None], Callable[[], bool]], dic
     except Left:
         tune.report({"left": True})  # returns when the driver has heard it
         os._exit(0)  # an idle node ends at once; the trial starts again elsewhere
+    except Unfit as error:  # the machine's fault: the trial starts again elsewhere
+        mistakes = [redacted(mistake) for mistake in error.mistakes]
+        tune.report({"unfit": {"node": ray.get_runtime_context().get_node_id(), "mistakes": mistakes}})
+        raise RuntimeError(mistakes[0]) from None
     except Exception as error:
         said = describe(error)
         tune.report({"error": said, "hopeless": isinstance(error, HOPELESS)})

@@ -8,6 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from data_files import article, paragraph, write_beir, write_language
 
 from hybrid.data import download
+from hybrid.data.cache import locked
 from hybrid.data.catalog import DATASETS
 from hybrid.data.locate import check_names
 from hybrid.data.pairs import load_pairs
@@ -163,6 +165,24 @@ def test_progress_tells_the_bytes_received_and_expected(server: Server, birds: D
     received = [count for _, count, _ in told]
     assert received == sorted(received)
     assert received[-1] == size > received[0]
+
+
+def test_whoever_fetches_within_other_work_is_told_of_that_and_of_waiting(
+    server: Server, birds: DataSet, tmp_path: Path
+) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    with ExitStack() as other:  # it fetches the same until this one waits
+        other.enter_context(locked(tmp_path / "cache" / "data" / "birds"))
+
+        def tell(url: str, received: int, total: int | None) -> None:
+            told.append((url, received, total))
+            other.close()
+
+        with download.told_of_fetching(tell):
+            load_task("birds")
+    size = len(server.bodies["/birds.zip"])
+    assert told[0] == (birds.archive, 0, None)
+    assert told[-1] == (birds.archive, size, size)
 
 
 @pytest.mark.usefixtures("birds")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +17,42 @@ from sweep_process import planned
 from test_data_download import Server, zipped
 
 import sweeps.node_checks
-from hybrid.errors import BadInput
 from sweeps.lease import Lease
-from sweeps.node_checks import expected, lacking, refuse_other_machine
+from sweeps.node_checks import Unfit, expected, lacking, refuse_other_machine
 from sweeps.plan import make_plan, prepare_sweep
 from sweeps.spec import read_spec
 from sweeps.store import Store
+from sweeps.trial import Progress
 
 SERVED = """\
 import os
 from dataclasses import replace
 from hybrid.data.catalog import DATASETS
 DATASETS["nfcorpus"] = replace(DATASETS["nfcorpus"], archive=os.environ["SERVED"])
+"""
+
+ALL_UNFIT = """
+import sys, time
+from pathlib import Path
+from sweeps.budget import Budget
+from sweeps.cluster import ray_cluster
+from sweeps.spec_sections import Limits
+from sweeps.store import Store
+from sweeps.unfit_nodes import UnfitNodes
+
+budget = Budget(Limits(), Store(Path(sys.argv[1])), "a", [])
+with ray_cluster(None):
+    import ray
+    node = ray.get_runtime_context().get_node_id()
+    unfit = UnfitNodes(budget, print)
+    for _ in range(2):
+        unfit.found({"node": node, "mistakes": ["node x: faq is not there"]}, {"CPU": 1.0})
+    budget.exhausted()
+    print(f"{budget.reached}, {budget.remedy}")
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU", 0.0) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    print(ray.available_resources().get("CPU", 0.0))
 """
 
 
@@ -56,14 +81,19 @@ def test_a_machine_with_the_same_files_elsewhere_is_fit_and_another_says_all_it_
         lines = corpus.read_text().splitlines(keepends=True)
         corpus.write_text("".join(reversed(lines)))  # the same content
         assert lacking(wanted) == []
-        refuse_other_machine(wanted)
+        told: list[Progress] = []
+        refuse_other_machine(wanted, told.append)
+        assert [one.doing for one in told] == [
+            *(f"checking {held.name}" for held in wanted.data),
+            f"checking {tmp_path / 'backbone'}",
+        ]
         corpus.write_text("".join(lines).replace("document 1", "paper 1"))
         (other / "faq" / "de.json").unlink()
         weights = tmp_path / "backbone" / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
         said = lacking(wanted)
         monkeypatch.setattr(sweeps.node_checks, "_asked", set())
-        with pytest.raises(BadInput) as refused:
+        with pytest.raises(Unfit) as refused:
             refuse_other_machine(wanted)
     *data, backbone = said
     assert any(
@@ -84,7 +114,7 @@ def test_a_machine_that_comes_later_and_sees_another_store_is_refused(
     with Lease(store, "small"):
         wanted = expected(plan, plan.trials, store, data_root)
         shutil.move(tmp_path / "store" / "sweeps", tmp_path / "elsewhere")
-        with pytest.raises(BadInput, match="is another one there"):
+        with pytest.raises(Unfit, match="is another one there"):
             refuse_other_machine(wanted)
         shutil.move(tmp_path / "elsewhere", tmp_path / "store" / "sweeps")
         refuse_other_machine(wanted)
@@ -156,3 +186,50 @@ def test_what_machines_lack_is_said_before_the_first_trial_all_at_once(tmp_path:
     assert f"bugs: what is in {other}/bugs is not what the sweep was planned with (queries.jsonl)" in said
     assert f"faq is not there: copy {data_root}/faq to that machine, under its data root {other}" in said
     assert not (tmp_path / "store" / "models").exists()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_machine_that_comes_late_without_the_data_takes_no_trial_down(tmp_path: Path) -> None:
+    """A failure of one trial would end the run; the late machine has more slots than the one that is fit."""
+    spec, data_root = write_small_sweep(
+        tmp_path, examples=2_000, more="limits: {max_consecutive_failed: 1, retries: 0}"
+    )
+    spec.write_text(spec.read_text().replace("seeds: [1, 2]", "seeds: [1, 2, 3, 4]"))
+    other = Path(shutil.copytree(data_root, tmp_path / "other"))
+    shutil.rmtree(other / "faq")
+    store = tmp_path / "store"
+    words = [sys.executable, "-m", "sweeps", "run", str(spec), "--yes", "--store", str(store)]
+    with nodes() as several:
+        several.add(HYBRID_DATA_ROOT=str(data_root))
+        environment = {**several.environment, "HYBRID_DATA_ROOT": str(data_root)}
+        with subprocess.Popen(
+            [*words, "--address", several.address],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            while not list(store.glob("models/*/attempts.json")):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.1)
+            several.add(cpus=3, HYBRID_DATA_ROOT=str(other), HYBRID_CACHE=str(tmp_path / "second"))
+            answer, log = process.communicate(timeout=600)
+    assert process.returncode == 0, answer + log
+    assert "9 of 9 trials" in answer
+    said = [line for line in (answer + log).splitlines() if "it gets no more trials in this run" in line]
+    assert len(said) == 1, answer + log
+    assert "faq is not there: copy" in said[0]
+    assert not list(store.glob("models/*/failure.json"))
+
+
+@pytest.mark.long
+def test_a_run_ends_where_no_machine_is_fit_and_an_unfit_one_takes_nothing_more(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_UNFIT, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said, reached, free = done.stdout.splitlines()[-3:]
+    assert said == "node x: faq is not there; it gets no more trials in this run"
+    assert reached == "no machine is fit: node x: faq is not there, with that mended"
+    assert free == "0.0"

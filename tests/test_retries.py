@@ -63,6 +63,17 @@ def test_a_trial_that_loses_machine_after_machine_and_stores_nothing_ends(trial:
     assert "5 machines in a row were lost" in retries.failure(trial)["reason"]
 
 
+def test_an_unfit_machine_is_not_the_trial_s_fault(trial: Attempted) -> None:
+    retries = Retries(Limits(retries=0))
+    for _ in range(9):
+        retries.started(trial)
+        retries.heard(trial, {"unfit": {"node": "9f", "mistakes": ["node x: faq is not there", "more"]}})
+        assert retries.again(trial.fail("RuntimeError: node x: faq is not there"))
+        failure = retries.failure(trial)
+        assert (failure["kind"], failure["attempts"]) == ("NodeUnfit", 0)
+        assert failure["reason"] == "node x: faq is not there"
+
+
 def test_a_user_s_error_is_no_lost_machine(trial: Attempted) -> None:
     retries = Retries(Limits(retries=0))
     assert not retries.again(trial.fail("RuntimeError: the tokenizer server is unavailable"))

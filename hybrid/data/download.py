@@ -11,7 +11,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -26,6 +28,21 @@ _BLOCK = 1 << 20  # bytes
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the URL, the bytes received and the bytes expected, None if the server does not say."""
+
+_told: ContextVar[Progress | None] = ContextVar("_told", default=None)
+
+
+@contextmanager
+def told_of_fetching(progress: Progress) -> Iterator[None]:
+    """Tell `progress` of whatever is fetched meanwhile, in place of the line on a terminal.
+
+    While another process fetches the same, it is called twice a second, with 0 bytes.
+    """
+    token = _told.set(progress)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 def offline() -> bool:
@@ -54,7 +71,11 @@ def fetch(row: DataSet, *, progress: Progress | None = None) -> Path:
     BadInput if the source cannot be reached, sends something else than it announced, or sends files whose
     checksums are not those of the catalog.
     """
-    data, report = cache_folder() / "data", progress or _print_progress
+    data, told = cache_folder() / "data", progress or _told.get()
+    report = told or _print_progress
+
+    def waiting(url: str) -> Callable[[], None] | None:
+        return None if told is None else lambda: told(url, 0, None)
 
     if row.archive:
         url, folder = row.archive, data / (row.unpacks or row.name)
@@ -66,10 +87,10 @@ def fetch(row: DataSet, *, progress: Progress | None = None) -> Path:
             for name, wanted in row.sha256.items():
                 _refuse_other_bytes(row, name, unfinished / name, wanted)
 
-        build_once(folder, build)
+        build_once(folder, build, waiting=waiting(url))
     for name, url in row.files.items():
         target = data / row.folder / name
-        with locked(target):
+        with locked(target, waiting(url)):
             if not target.is_file():
                 received = _download(url, report)
                 _refuse_other_bytes(row, name, received, row.sha256.get(name))
