@@ -53,6 +53,7 @@ def test_a_trial_leaves_everything_in_the_store(planned: tuple[Plan, Path], tmp_
     assert {(one.loss, one.pairs_per_second) for one in told if one.doing != "training"} == {(None, None)}
     columns = {f"tokenising {column} {lang}" for column in ("questions", "passages") for lang in ("de", "en")}
     assert {one.doing for one in told if one.doing.startswith("tokenising")} == columns
+    assert [one.doing for one in told if one.saved] == ["training", *outcome.evaluate_seconds]
     assert set(outcome.evaluate_seconds) == {"faq:dev", "faq:test", "bugs:train", "bugs"}
     record = store.record(key)
     assert record is not None
@@ -98,7 +99,11 @@ def test_cut_off_and_resumed_gives_the_same_bytes(
     run_trial(trial, whole, data_root)
     monkeypatch.setattr(sweeps.trial, "CHECKPOINT_SECONDS", 0.0)
 
+    saved: list[float] = []
+
     def stop(progress: Progress) -> None:
+        if progress.saved:
+            saved.append(progress.share)
         if progress.doing == "training" and progress.share > 0.5:
             raise RuntimeError("cut off")
 
@@ -107,6 +112,8 @@ def test_cut_off_and_resumed_gives_the_same_bytes(
     assert cut.index().has_checkpoint(trial.train_key or "")
     outcome = run_trial(trial, cut, data_root)
     assert outcome.resumed_from >= 5
+    assert saved == [step / 10 for step in range(1, len(saved) + 1)]
+    assert len(saved) >= 5
     assert all_scores(cut, trial) == all_scores(whole, trial)
     weights = f"models/{trial.train_key}/model/model.safetensors"
     assert cut.get_bytes(weights) == whole.get_bytes(weights)
