@@ -84,6 +84,8 @@ class Budget:
         return None if limit is None else max(0, limit - self._usage.trials)
 
     def exhausted(self) -> bool:
+        if self.reached is not None:
+            return True
         limits, used = self.limits, self.used
         if limits.wall_hours and used.wall_seconds >= limits.wall_hours * 3600:
             self.reached = f"limits.wall_hours: {limits.wall_hours:g} are used up"

@@ -109,3 +109,11 @@ def test_a_cause_is_the_reason_without_what_differs_from_trial_to_trial() -> Non
     assert one != cause("FloatingPointError", "loss inf at step 17 of /store/models/ab12/x")
     assert one != cause("RuntimeError", "loss nan at step 17 of /store/models/ab12/x")
     assert cause("OSError", "0x7f12 1e-5 3.5 GiB") == cause("OSError", "0x1 2E+7 12 GiB")
+
+
+def test_what_ended_a_run_first_is_what_is_said(tmp_path: Path) -> None:
+    used(store := Store(tmp_path), trials=3)
+    budget = Budget(Limits(trials=3), store, "a", [])
+    budget.end("no machine is fit", "with that mended")
+    assert budget.exhausted()
+    assert (budget.reached, budget.remedy) == ("no machine is fit", "with that mended")
