@@ -171,8 +171,9 @@ def _check_groups(source: Source, training: Sequence[Written], data_root: FilePa
     evaluate = source.value.get("evaluate")
     if isinstance(evaluate, dict) and evaluate.get("allow_overlap") is True:
         return [f"overlap allowed: {sentence.rpartition(';')[0]}" for _, sentence in found]
+    told = source.lacks if source.not_here else source.mistake  # splits of an unknown set are a guess
     for place, sentence in found:
-        source.mistake(place, f"{sentence}, or say evaluate: {{allow_overlap: true}}")
+        told(place, f"{sentence}, or say evaluate: {{allow_overlap: true}}")
     return []
 
 

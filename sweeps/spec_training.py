@@ -41,19 +41,18 @@ def check_training(
         if mistakes:
             continue
         looked_at = share_of(name, roles[0], data_root)
+        told = source.lacks if source.not_here else source.mistake  # splits of an unknown set are a guess
         for path in REPORTING:
             for _, reported in texts(source.value, path):
                 if shares_queries(looked_at, share_of(reported, "task", data_root)):
-                    source.mistake(
+                    told(
                         place,
                         f"training would stop by {name}, which shares queries with {reported}, a reporting "
                         f"set; name a selection set such as another split",
                     )
         for other in trained:
             if shares_queries(looked_at, share_of(other, "train", data_root)):
-                source.mistake(
-                    place, f"training would stop by {name}, which it trains on as {other}; name another set"
-                )
+                told(place, f"training would stop by {name}, which it trains on as {other}; name another set")
 
 
 def _place(source: Source, field: str) -> Path:

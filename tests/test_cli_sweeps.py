@@ -138,6 +138,9 @@ def test_where_the_data_are_not_known_it_is_the_last_runs_state_and_said_so(
     if command == "status":
         assert re.search(r"a\.yaml:4: train\.data\[0\]: .*faq", shown)
         assert "known are" not in shown
+    chosen = "evaluate.select_on={in_domain: [faq:dev], zero_shot: [bugs:train]}"  # apart, where it is known
+    assert cli.main([command, *elsewhere, "--set", chosen]) == 0
+    capfd.readouterr()
     _its_run(tmp_path / "store", "other")
     assert cli.main([command, *elsewhere, "--set", "name=other", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["trials"] == 1
