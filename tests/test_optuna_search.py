@@ -254,7 +254,7 @@ def test_an_arm_that_fails_for_good_is_told_as_failed_and_its_trial_waits(tmp_pa
     plan = make_plan(sweep, store, data_root)
     (failed,) = plan.failed
     failure = plan.failures[failed.train_key or ""]
-    assert (failure["kind"], failure["attempts"]) == ("FloatingPointError", 1)
+    assert (failure["kind"], failure["attempts"]) == ("DivergenceError", 1)
     (tmp_path / "optuna.db").write_bytes(store.get_bytes("sweeps/small/optuna.db"))
     states = {one.state for one in open_study(tmp_path / "optuna.db", "small").get_trials()}
     assert states == {TrialState.COMPLETE, TrialState.FAIL}
