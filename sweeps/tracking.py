@@ -194,6 +194,7 @@ def _client(uri: str, store: Store, say: Callable[[str], None] = to_stderr) -> I
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # below it is one sentence
         try:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
         except (MlflowException, RequestException) as error:  # the latter where files are sent to a server
