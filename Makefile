@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+# Ray gives its workers niceness 15: beside other work trials of tests would starve until a time limit.
+PYTEST := RAY_worker_niceness=0 $(BIN)/python -m pytest
 
 .PHONY: quickstart test test-all lint format lock clean
 
@@ -11,10 +13,10 @@ quickstart: $(READY)
 	$(BIN)/sweeps report quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "long or browser or not long"
+	$(PYTEST) -m "long or browser or not long"
 
 lint: $(READY)
 	$(BIN)/ruff check .
