@@ -1,7 +1,7 @@
 """Freed memory: kept for the next tensors while a model computes, given back between trials of one process.
 
 By default glibc returns freed blocks of some megabytes to the system and asks for them again, zeroed page by
-page, at the next layer, which costs up to a fifth of a forward pass on a CPU.
+page, at the next layer.
 """
 
 import ctypes

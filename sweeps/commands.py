@@ -251,7 +251,8 @@ def stop(arguments: argparse.Namespace) -> Answer:
     if asked is None:
         print(f"nobody is running {name}; {saved}")
     else:
-        print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; `sweeps run` goes on from there")
+        again = arguments.line.replace("sweeps stop", "sweeps run", 1)
+        print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; `{again}` goes on from there")
     return DONE, {"stopped": asked is not None, "done": after["done"], "trials": after["trials"]}
 
 

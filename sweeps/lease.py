@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +133,12 @@ def holder(store: Store, sweep_name: str) -> dict[str, Any] | None:
         started = process_started(lease["pid"])
         return lease if started is not None and started == lease["process_started"] else None
     return lease if time.time() - lease["renewed"] < EXPIRE_SECONDS else None
+
+
+def others_running(store: Store, sweep_name: str) -> Sequence[str]:
+    """Names of the other sweeps that somebody alive runs in this store."""
+    leases = [path.split("/") for path in store.list("sweeps") if path.endswith("/lease.json")]
+    return [name for _, name, *_ in leases if name != sweep_name and holder(store, name) is not None]
 
 
 def lease_token(store: Store, sweep_name: str) -> str | None:

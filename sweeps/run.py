@@ -23,13 +23,13 @@ from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
 from sweeps.estimate import relative_costs
 from sweeps.failures import causes
-from sweeps.lease import Lease, process_started
+from sweeps.lease import Lease, others_running, process_started
 from sweeps.live_tracking import LiveTracking
-from sweeps.plan import Plan, digests_path, make_plan, prepare_sweep, proposed_path
+from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
 from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
-from sweeps.status import command_line, duration, plan_path
+from sweeps.status import command_line, duration, kept_trainings, plan_path
 from sweeps.store import Store
 
 DONE, SOME_FAILED, BUDGET, INTERRUPTED = 0, 1, 3, 130
@@ -144,13 +144,29 @@ def _run(
     expected = check_cluster(left, store, data_root, plan, say)
     _describe(store, plan)
     costs = dict(zip(map(id, left), relative_costs(left), strict=True))
-    left = sorted(left, key=lambda trial: (-costs[id(trial)], trial.backbone))
+    beside = _run_by_others(store, sweep, left, say)
+    left = sorted(left, key=lambda t: (t.train_key in beside, -costs[id(t)], t.backbone))
     chosen = left[: budget.trials_left]
     with Board(store, sweep.name, chosen, [costs[id(trial)] for trial in chosen], budget, out) as board:
         return schedule(
             chosen, store, data_root, board, budget, folder,
             max_concurrent=max_concurrent, on_trial=lambda _: changed(), expected=expected,
         )  # fmt: skip
+
+
+def _run_by_others(
+    store: Store, sweep: Sweep, left: Sequence[Trial], say: Callable[[str], None]
+) -> frozenset[str]:
+    """Trainings left that are also those of another sweep now run in this store: they come last, when it may
+    have made them."""
+    found: frozenset[str] = frozenset()
+    for name in others_running(store, sweep.name):
+        shared = kept_trainings(name, store) & {trial.train_key for trial in left}
+        found |= shared
+        if shared:
+            who = f"trials of {name}, which runs in this store now"
+            say(f"{len(shared)} of them are also {who}: they come last")
+    return found
 
 
 def _search_is_done(sweep: Sweep, store: Store) -> bool:

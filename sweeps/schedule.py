@@ -11,18 +11,17 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, RunConfig, Stopper, TuneConfig
+from ray.tune import RunConfig, Stopper, TuneConfig
 
+from sweeps.attended import Attended
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.failures import cause_of
 from sweeps.node_checks import Expected
 from sweeps.plan import Trial
-from sweeps.retries import Retries
 from sweeps.store import Store
 from sweeps.trial import Outcome, run_trial
 from sweeps.tune_once import tune_once
-from sweeps.unfit_nodes import UnfitNodes
 from sweeps.worker import Job, run_in_worker
 
 _SHARD = 1000  # trials a Tune run: it rewrites the state of all of them as it goes
@@ -93,7 +92,7 @@ class OutOfBudget(Stopper):
         return self._budget.exhausted()
 
 
-class _Watcher(Callback):
+class _Watcher(Attended):
     """What Tune tells this process, turned into the board, failure records and the tracking's work."""
 
     def __init__(
@@ -104,20 +103,17 @@ class _Watcher(Callback):
         budget: Budget,
         on_trial: Callable[[Trial], None],
     ) -> None:
+        super().__init__(budget, board.say)
         self.overheads: list[float] = []
-        self.retries = Retries(budget.limits)
-        self._trials, self._store, self._board, self._budget = trials, store, board, budget
+        self._trials, self._store, self._board = trials, store, board
         self._on_trial = on_trial
-        self._unfit = UnfitNodes(budget, board.say)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles what it would restore a run from; nothing is restored from that
+    def doing(self, trial: Any) -> str:
+        return self._board.doing(trial.config["trial"])
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._board.refresh()
-        self._budget.keep()
-        self._unfit.tend()
-        self.retries.end_silent(trials, lambda trial: self._board.doing(trial.config["trial"]))
+        super().on_step_end(iteration, trials, **info)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         index = trial.config["trial"]
@@ -126,16 +122,9 @@ class _Watcher(Callback):
         self._board.start(index)
 
     def on_trial_result(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Any],  # noqa: ARG002
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,  # noqa: ARG002
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.retries.heard(trial, result)
-        if "unfit" in result:
-            self._unfit.found(result["unfit"], trial.placement_group_factory.bundles[0])
+        super().on_trial_result(iteration, trials, trial, result, **info)
         if "doing" in result:
             names = ("doing", "share", "loss", "pairs_per_second")
             self._board.progress(trial.config["trial"], *(result[name] for name in names))

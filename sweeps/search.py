@@ -15,23 +15,22 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 from ray import tune
-from ray.tune import Callback, RunConfig, TuneConfig
+from ray.tune import RunConfig, TuneConfig
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.searcher import Searcher
 
 from hybrid.errors import BadInput
+from sweeps.attended import Attended
 from sweeps.budget import Budget
 from sweeps.failures import cause_of
 from sweeps.node_checks import Expected, refuse_other_machine
 from sweeps.plan import Trial, make_plan, proposed_path
-from sweeps.retries import Retries
 from sweeps.schedule import OutOfBudget, placement, put_failure
 from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.study import Point, as_point, open_study, search_space, take_up
 from sweeps.trial import Progress, run_trial
 from sweeps.tune_once import tune_once
-from sweeps.unfit_nodes import UnfitNodes
 from sweeps.worker import attempt, here
 
 OBJECTIVES = ("in_domain", "zero_shot")
@@ -217,7 +216,7 @@ class _DistinctArms(OptunaSearch):
         # else it was stopped at a limit: it stays as running, and the next run takes it up
 
 
-class _SearchWatcher(Callback):
+class _SearchWatcher(Attended):
     """What Tune tells of arms: a line for each, its share of the limits, and the study kept as it grows."""
 
     def __init__(
@@ -232,21 +231,14 @@ class _SearchWatcher(Callback):
         changed: Callable[[], None],
     ) -> None:
         assert sweep.search is not None
+        super().__init__(budget, say)
         self._arms, self._seeds, self._done = sweep.search.arms, len(sweep.seeds), done
-        self._budget, self._resources, self._say = budget, resources, say
-        self._keep, self._changed, self._store = keep, changed, store
-        self.retries = Retries(budget.limits)
-        self._unfit = UnfitNodes(budget, say)
+        self._resources, self._keep, self._changed, self._store = resources, keep, changed, store
         self._numbers: dict[str, int] = {}  # of Tune's trials, in the order started
         self._doing: dict[str, dict[str, Any]] = {}  # the last that each arm said
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles what it would restore a run from; nothing is restored from that
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
-        self._budget.keep()
-        self._unfit.tend()
-        self.retries.end_silent(trials, lambda trial: self._doing[trial.trial_id].get("doing", ""))
+    def doing(self, trial: Any) -> str:
+        return str(self._doing[trial.trial_id].get("doing", ""))
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         number = self._numbers.setdefault(trial.trial_id, len(self._numbers))
@@ -256,16 +248,9 @@ class _SearchWatcher(Callback):
         self._budget.started(number, bundle.get("CPU", 0.0), bundle.get("GPU", 0.0))
 
     def on_trial_result(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Any],  # noqa: ARG002
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,  # noqa: ARG002
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.retries.heard(trial, result)
-        if "unfit" in result:
-            self._unfit.found(result["unfit"], trial.placement_group_factory.bundles[0])
+        super().on_trial_result(iteration, trials, trial, result, **info)
         for name in {"train_key", "doing"} & set(result):
             self._doing[trial.trial_id][name] = result[name]
 

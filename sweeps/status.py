@@ -102,6 +102,15 @@ def kept_status(name: str, store: Store, not_here: Sequence[str] = ()) -> dict[s
     }
 
 
+def kept_trainings(name: str, store: Store) -> frozenset[str]:
+    """Keys of what the last run of a sweep was to train, as it wrote them down; empty if it wrote none."""
+    try:
+        kept = _KeptPlan.model_validate(store.get_json(plan_path(name)))
+    except (ValueError, Damaged):
+        return frozenset()
+    return frozenset(row.train_key for row in kept.trials)
+
+
 def _of_its_run(name: str, store: Store) -> dict[str, Any]:
     try:
         progress = store.get_json(progress_path(name))

@@ -1,6 +1,6 @@
 """MLflow as a view of the store: what the store has, written to a tracking database or server.
 
-The only file that imports mlflow. The store is the record: a projection can be made again at any time,
+The store is the record: a projection can be made again at any time,
 twice gives the same as once, and from nothing gives the same again.
 
 Two experiments: `<sweep>` with a run for each trial, those of earlier forms of the sweep included, and
@@ -11,36 +11,26 @@ is created, so none is ever there twice.
 import contextlib
 import hashlib
 import json
-import logging
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybrid.errors import BadInput
 from sweeps.plan import Plan
 from sweeps.projection import RunContent, arm_runs, report_runs, trial_runs
 from sweeps.results import Results, load_results
 from sweeps.store import Store
-from sweeps.tracking_address import reachable, tracking_uri, unhurried_sqlite
-from sweeps.tracking_lock import one_projection, to_stderr
+from sweeps.tracking_address import tracking_uri
+from sweeps.tracking_client import tracking_client
+from sweeps.tracking_lock import to_stderr
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 KEY, CONTENT = "sweeps.key", "sweeps.content"  # tags: whose run it is; digest of what was written
-
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds; by default a server that hangs is waited for 16 minutes
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a run
-}
-"""Of MLflow, unless set already: a server that is away is left at once, the store makes up for it."""
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces
 _NOTES = {
@@ -79,7 +69,7 @@ def project(
     uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
     results = results or load_results(plan, store, every_measure=False)
     done = Projected(uri)
-    with _client(uri, store, say) as client:
+    with tracking_client(uri, store, say) as client:
         _project(client, plan, "trials", trial_runs(plan, store, results), store, done)
         _project(client, plan, "arms", arm_runs(plan, results), store, done)
         _project(client, plan, "report", report_runs(plan, store), store, done)
@@ -93,7 +83,7 @@ def project_report(plan: Plan, store: Store, uri: str | None = None) -> Projecte
     if uri is None and (store.local is None or not (store.local / "mlflow.db").exists()):
         return None
     done = Projected(tracking_uri(store, uri))
-    with _client(done.uri, store) as client:
+    with tracking_client(done.uri, store) as client:
         _project(client, plan, "report", report_runs(plan, store), store, done)
     return done
 
@@ -130,7 +120,7 @@ def register_model(
     """
     uri = tracking_uri(store, uri or plan.sweep.tracking.uri)
     name = plan.sweep.name
-    with _client(uri, store) as client:
+    with tracking_client(uri, store) as client:
         from mlflow.exceptions import MlflowException
 
         experiment = _experiment(client, name, "trials", uri, store)
@@ -174,34 +164,6 @@ def _save_mlflow_model(folder: Path, to: Path) -> None:
         mlflow.sentence_transformers.save_model(
             SentenceTransformer(str(folder), device="cpu"), str(to), pip_requirements=needs
         )
-
-
-@contextlib.contextmanager
-def _client(uri: str, store: Store, say: Callable[[str], None] = to_stderr) -> Iterator["MlflowClient"]:
-    """A client with its database there. One projection of a store that is a folder writes at a time."""
-    if store.local is not None:
-        store.local.mkdir(parents=True, exist_ok=True)
-    reachable(uri)
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(one_projection(store, say))
-        if uri.startswith("sqlite:///"):
-            stack.enter_context(unhurried_sqlite())
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # below it is one sentence
-        try:
-            yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-        except (MlflowException, RequestException) as error:  # the latter where files are sent to a server
-            reason = str(error).splitlines()[0]
-            raise BadInput(
-                f"tracking at {uri} failed: {reason}; results are in the store, `sweeps sync` writes them"
-            ) from error
 
 
 def _experiment(client: "MlflowClient", sweep: str, kind: str, uri: str, store: Store) -> str:

@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from made_sweep import make_sweep
 from small_sweep import write_small_sweep
 from sweep_process import all_scores, planned, run
 from tmpfs import resize, tmpfs
 
 from hybrid.errors import BadInput
 from sweeps.store import Store
+from sweeps.tracking import project
 from sweeps.trial import run_trial
 
 
@@ -31,6 +33,18 @@ def test_what_does_not_fit_leaves_nothing_half_written(tmp_path: Path) -> None:
         (tmp_path / "store" / "filler").write_bytes(bytes(_free(tmp_path / "store")))
         with pytest.raises(BadInput, match=r"cannot be written \(No space left on device\)"):
             store.check_writable()
+
+
+def test_a_tracking_database_that_does_not_fit_is_made_when_there_is_room(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "store", "64m"):
+        plan, store = make_sweep(tmp_path / "store", seeds=(1,))
+        filler = tmp_path / "store" / "filler"
+        filler.write_bytes(bytes(_free(tmp_path / "store") - 2**18))  # room for a few of MLflow's tables
+        with pytest.raises(BadInput, match=r"tracking at sqlite:.* failed: .*disk.*full"):
+            project(plan, store)
+        assert not [path for path in (tmp_path / "store").iterdir() if "mlflow.db" in path.name]
+        filler.unlink()
+        assert project(plan, store).created == len(plan.trials) + len(plan.arms)
 
 
 @pytest.mark.long

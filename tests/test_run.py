@@ -27,7 +27,7 @@ from sweep_process import (
 
 from hybrid.errors import BadInput
 from sweeps.attempts import attempts_at
-from sweeps.lease import holder
+from sweeps.lease import Lease, holder
 from sweeps.plan import make_plan, prepare_sweep
 from sweeps.run import run_sweep
 from sweeps.spec import read_spec
@@ -210,6 +210,23 @@ def test_of_two_drivers_at_once_one_runs_the_sweep_and_the_other_is_told(tmp_pat
     assert len(plan.done) == 5
     assert [len(attempts_at(Store(store), trial)) for trial in plan.trials] == [1] * 5
     assert tracked(store) == {"small": ["FINISHED"] * 5, "small · arms": ["FINISHED"] * 3}
+
+
+@pytest.mark.long
+def test_trials_of_another_sweep_that_runs_in_the_store_come_last(tmp_path: Path) -> None:
+    """Two sweeps that share arms do not train them at once; one that has them in time is made use of."""
+    spec, data_root = write_small_sweep(tmp_path)
+    prepare_sweep(read_spec(str(spec), [], data_root), data_root)
+    plan, store = planned(tmp_path / "store", spec, data_root), Store(tmp_path / "store")
+    first = next(trial for trial in plan.trials if trial.train is not None)
+    rows = [{"trial": "", "seed": 1, "train_key": first.train_key, "scores": {}}]
+    store.put_json("sweeps/other/plan.json", {"trials": rows})
+    with Lease(store, "other"):
+        code, _, log = run(tmp_path / "store", spec, data_root, "--max-concurrent", "1")
+    assert code == 0, log
+    assert "1 of them are also trials of other, which runs in this store now" in log
+    began = {trial.train_key: attempts_at(store, trial)[0]["started"] for trial in plan.trials}
+    assert max(began, key=lambda key: began[key]) == first.train_key
 
 
 @pytest.mark.long
