@@ -1,4 +1,4 @@
-"""Put generated tables into README.md: python docs/insert_tables.py
+"""Put generated tables into README.md and the pages below docs: python docs/insert_tables.py
 
 Between `<!-- table: FILE -->` and `<!-- end -->` stands the text of FILE, a table that `sweeps report`
 wrote; a test fails where the two differ.
@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -17,5 +18,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
