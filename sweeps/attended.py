@@ -3,6 +3,7 @@
 The base of the callbacks that show trials of a sweep and arms of a search; each adds what a person sees.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +25,9 @@ class Attended(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it would restore a run from; nothing is restored from that
 
+    @abstractmethod
     def doing(self, trial: Any) -> str:
         """What a running trial said last that it does."""
-        raise NotImplementedError
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         self._budget.keep()
