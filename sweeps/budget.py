@@ -92,7 +92,7 @@ class Budget:
         elif limits.gpu_hours and used.gpu_seconds >= limits.gpu_hours * 3600:
             self.reached = f"limits.gpu_hours: {limits.gpu_hours:g} are used up"
         elif self.trials_left == 0:
-            self.reached = f"limits.trials: {limits.trials} were run"
+            self.reached = f"limits.trials: {used.trials} of at most {limits.trials} were run"
         elif (most := max(used.failed_by_cause.values(), default=0)) >= limits.max_consecutive_failed:
             self.reached = f"limits.max_consecutive_failed: {most} trials in a row failed of one cause"
         elif used.consecutive_failed >= _OF_ANY_CAUSE * limits.max_consecutive_failed:

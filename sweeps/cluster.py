@@ -17,6 +17,7 @@ from typing import Any
 from hybrid.errors import BadInput
 from sweeps.node_checks import Expected, check_nodes, expected
 from sweeps.plan import Plan, Trial
+from sweeps.secrets import redacted
 from sweeps.store import Store
 
 _OBJECT_STORE_BYTES = 100 * 2**20  # plans and progress alone pass through it
@@ -45,9 +46,14 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     """Connect to the cluster at `address`, or start one on this machine; leave or stop it at the end.
 
     `address` None inside a Ray job (`sweeps submit`) is the cluster of that job. Raises BadInput if
-    nothing answers there.
+    nothing answers there, or wants another token.
     """
     address = address or os.environ.get("RAY_ADDRESS")
+    if address and "://" in address:
+        raise BadInput(
+            f"address {redacted(address)}: `sweeps run` wants the head and its port, HEAD:6379, "
+            "or auto on a machine of it; from elsewhere, `sweeps submit --address http://HEAD:8265`"
+        )
     settings = dict(_ANYWHERE)
     if address is None:
         settings |= _LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -122,6 +128,22 @@ def check_cluster(
     return wanted
 
 
+def gcs_address() -> str:
+    """host:port of the head that this process is connected to."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def cluster_size() -> str:
+    """What the cluster has now, in words."""
+    import ray
+
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    amounts = [f"{has[of]:g} {of}{'' if has[of] == 1 else 's'}" for of in ("CPU", "GPU") if has.get(of)]
+    return " and ".join(amounts) or "no machine that computes yet"
+
+
 def _read_settings_again() -> None:
     """Ray reads these once a process: here, too, where it was imported or used before."""
     from ray import _raylet as raylet
@@ -141,10 +163,28 @@ def _quiet() -> dict[str, Any]:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError if nothing listens at `[ray://]host:port`; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    """Raise OSError if nothing listens at `host:port`, BadInput if what does wants another token.
+
+    Ray itself would try for minutes.
+    """
+    from ray import _raylet as raylet
+    from ray.exceptions import AuthenticationError
+
+    host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+        compiled: Any = raylet
+        try:
+            compiled.GcsClient(address=address)
+        except AuthenticationError as error:
+            raise another_token(address) from error
+
+
+def another_token(address: str) -> BadInput:
+    return BadInput(
+        f"address {address!r}: the cluster wants another token; put its own into ~/.ray/auth_token, "
+        "or its path into RAY_AUTH_TOKEN_PATH (`ray get-auth-token` on the head prints it)"
+    )
 
 
 def _check_resources(trials: Sequence[Trial]) -> list[str]:

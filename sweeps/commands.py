@@ -58,8 +58,11 @@ def prepare(arguments: argparse.Namespace) -> Answer:
 
 def run(arguments: argparse.Namespace) -> Answer:
     from sweeps.run import run_sweep
+    from sweeps.signals import end_in_order
     from sweeps.store import Store
+    from sweeps.submit import TAKES_UP
 
+    end_in_order()  # until this process ends
     sweep, store = _sweep(arguments), Store(arguments.store)
     if not arguments.yes and not _agreed(*_planned(arguments, sweep)):
         return DONE, {"ran": 0}
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> Answer:
         address=arguments.address,
         max_concurrent=arguments.max_concurrent,
         retry_failed=arguments.retry_failed,
-        command=f"`{arguments.line}`",
+        command=f"`{os.environ.get(TAKES_UP, arguments.line)}`",
     )
     print(ended.message)
     return ended.exit_code, asdict(ended)
@@ -89,9 +92,10 @@ def submit(arguments: argparse.Namespace) -> Answer:
         data_root=arguments.data_root,
         arguments=words,
         follow=not arguments.detach,
+        takes_up=arguments.line,
     )
     print(submitted.message)
-    return SOME_FAILED if submitted.state in ("FAILED", "STOPPED") else DONE, asdict(submitted)
+    return submitted.exit_code, asdict(submitted)
 
 
 def _agreed(plan: "Plan", store: "Store") -> bool:
@@ -251,8 +255,8 @@ def stop(arguments: argparse.Namespace) -> Answer:
     if asked is None:
         print(f"nobody is running {name}; {saved}")
     else:
-        again = arguments.line.replace("sweeps stop", "sweeps run", 1)
-        print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; `{again}` goes on from there")
+        goes_on = asked.get("goes_on", "`sweeps run`")
+        print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; {goes_on} goes on from there")
     return DONE, {"stopped": asked is not None, "done": after["done"], "trials": after["trials"]}
 
 

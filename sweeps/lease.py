@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -33,12 +33,13 @@ class Lease:
     """Context manager holding the lease of one sweep; BadInput if somebody alive holds it.
 
     A request to stop, or another that took the lease over while this process slept, ends the main thread
-    as SIGTERM does; `ended_by` then says why.
+    as SIGTERM does; `ended_by` then says why. `goes_on` is the command that takes the sweep up later, kept
+    for whoever stops it.
     """
 
-    def __init__(self, store: Store, sweep_name: str) -> None:
+    def __init__(self, store: Store, sweep_name: str, *, goes_on: str = "the same command") -> None:
         self.ended_by: str | None = None
-        self._store, self._name = store, sweep_name
+        self._store, self._name, self._goes_on = store, sweep_name, goes_on
         self._token = uuid.uuid4().hex
         self._since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._released = threading.Event()
@@ -53,10 +54,7 @@ class Lease:
             time.sleep(_SETTLE_SECONDS)
             current = holder(self._store, self._name)
         if current is not None and current["token"] != self._token:
-            raise BadInput(
-                f"sweep {self._name!r} in {self._store} is being run by process {current['pid']} "
-                f"on {current['host']} since {current['since']}; wait for it or stop it first"
-            )
+            raise _is_run_by(current, self._store, self._name)
         self._renewing.start()
         return self
 
@@ -116,9 +114,11 @@ class Lease:
             "token": self._token,
             "host": socket.gethostname(),
             "boot": _boot(),
+            "pid_namespace": _pid_namespace(),
             "pid": os.getpid(),
             "process_started": process_started(os.getpid()),
             "since": self._since,
+            "goes_on": self._goes_on,
             "renewed": time.time(),
         }
         self._store.put_json(_path(self._name), lease)
@@ -129,10 +129,29 @@ def holder(store: Store, sweep_name: str) -> dict[str, Any] | None:
     lease = _read(store, sweep_name)
     if lease is None:
         return None
-    if lease["host"] == socket.gethostname() and lease["boot"] == _boot():
+    where = (lease["host"], lease["boot"], lease.get("pid_namespace"))
+    if where == (socket.gethostname(), _boot(), _pid_namespace()):
         started = process_started(lease["pid"])
         return lease if started is not None and started == lease["process_started"] else None
     return lease if time.time() - lease["renewed"] < EXPIRE_SECONDS else None
+
+
+def refuse_running(store: str, sweep_name: str) -> None:
+    """Raise BadInput if somebody alive runs the sweep; a store this machine cannot read says nobody does."""
+    try:
+        there = Store(store)
+        current = holder(there, sweep_name)
+    except (OSError, BadInput):
+        return
+    if current is not None:
+        raise _is_run_by(current, there, sweep_name)
+
+
+def _is_run_by(current: Mapping[str, Any], store: Store, sweep_name: str) -> BadInput:
+    return BadInput(
+        f"sweep {sweep_name!r} in {store} is being run by process {current['pid']} on {current['host']} "
+        f"since {current['since']}; wait for it or end it with `sweeps stop`"
+    )
 
 
 def others_running(store: Store, sweep_name: str) -> Sequence[str]:
@@ -194,6 +213,14 @@ def _boot() -> str:
     """Changes with every start of the machine, so that a process id from before it means nothing."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> str:
+    """Containers of one machine may share its name, but not what a process id means."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

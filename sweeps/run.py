@@ -6,28 +6,27 @@ that the same command again is the whole of resuming.
 """
 
 import os
-import shutil
-import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from sweeps.board import Board
 from sweeps.budget import Budget
-from sweeps.cluster import check_cluster, ray_cluster
+from sweeps.cluster import check_cluster, cluster_size, gcs_address, ray_cluster
 from sweeps.estimate import relative_costs
 from sweeps.failures import causes
-from sweeps.lease import Lease, others_running, process_started
+from sweeps.head_watch import HeadWatch
+from sweeps.lease import Lease, others_running
 from sweeps.live_tracking import LiveTracking
 from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
 from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
+from sweeps.scratch import scratch
 from sweeps.secrets import redacted
+from sweeps.signals import end_in_order, ending_in_order
 from sweeps.spec import Sweep
 from sweeps.status import command_line, duration, kept_trainings, plan_path
 from sweeps.store import Store
@@ -73,7 +72,7 @@ def run_sweep(
     data_root = data_root.absolute() if data_root is not None else None  # as workers elsewhere see it
     prepare_sweep(sweep, data_root, store, say)
     store.check_writable()
-    with _terminated_like_interrupted(), Lease(store, sweep.name) as lease:
+    with ending_in_order(), Lease(store, sweep.name, goes_on=command) as lease:
         plan = sound_plan(sweep, store, data_root, say)
         for note in plan.notes:
             say(f"note: {note}")
@@ -91,15 +90,17 @@ def run_sweep(
         overheads: list[float] = []
         try:
             with tracking if track else nullcontext():
-                if searching or len(plan.todo) > len(plan.failed):
+                if (searching or len(plan.todo) > len(plan.failed)) and not budget.exhausted():
                     if track:
                         say_if_tracking_is_away(sweep, store, data_root, say)
                     arms = sweep.search.arms if sweep.search is not None and searching else 0
                     left = len(plan.todo) - len(plan.failed)
                     what = f"up to {arms} arms to try" if arms else f"{left} trials to run"
-                    say(f"{sweep.name}: {what}; starting Ray")
-                    # again inside, for Ray sets a handler of its own as it starts
-                    with ray_cluster(address), _terminated_like_interrupted(), _scratch() as folder:
+                    away = address or os.environ.get("RAY_ADDRESS")
+                    say(f"{sweep.name}: {what}; {f'connecting to {away}' if away else 'starting Ray'}")
+                    with ray_cluster(address), _watched(away, store, command, say), scratch() as folder:
+                        end_in_order()  # again, for Ray sets a handler of its own as it starts
+                        say(f"Ray is up with {cluster_size()}")
                         overheads = _run(
                             sweep, store, data_root, budget, folder, max_concurrent,
                             changed=tracking.changed, say=say, out=out,
@@ -111,6 +112,23 @@ def run_sweep(
         ran, seconds = len(after.done) - done_before, time.monotonic() - start
         ended = _ended(after, store, budget, stopped_by, ran, overheads, seconds, command)
         return replace(ended, message=ended.message + _next(after, store, data_root, address))
+
+
+def _watched(
+    address: str | None, store: Store, command: str, say: Callable[[str], None]
+) -> AbstractContextManager[object]:
+    """Says what is left to do if the head of a cluster goes away; one of our own ends with this process."""
+    if address is None:
+        return nullcontext()
+    gcs = gcs_address()
+
+    def lost() -> None:
+        say(
+            f"the head of the cluster, {gcs}, does not answer any more; what was finished is in {store}; "
+            f"once a cluster is up, {command} goes on from there"
+        )
+
+    return HeadWatch(gcs, lost)
 
 
 def _run(
@@ -231,34 +249,3 @@ def _next(plan: Plan, store: Store, data_root: Path | None, address: str | None)
     if address is None and "RAY_ADDRESS" not in os.environ:
         return line
     return f"{line}; nothing of this sweep runs on the cluster any more: it may be torn down"
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder for what Ray Tune and the trials write on the way; those of killed runs are removed."""
-    prefix = "hybrid-sweeps-"
-    for old in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
-        pid = old.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and process_started(int(pid)) is None:
-            shutil.rmtree(old, ignore_errors=True)
-    prefix = f"{prefix}{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM (a stopped job, a cluster going down) end a run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: whoever runs it decides
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -126,7 +126,11 @@ def _of_its_run(name: str, store: Store) -> dict[str, Any]:
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """`sweep_status` as lines for a person."""
-    measured = f" ({status['to_measure']} of them to be measured alone)" if status["to_measure"] else ""
+    measured = (
+        f" ({status['to_measure']} of them are trained and have to be measured)"
+        if status["to_measure"]
+        else ""
+    )
     lines = [
         f"{status['sweep']}: {status['done']} of {status['trials']} trials done, "
         f"{status['todo']} to do{measured}"

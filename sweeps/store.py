@@ -33,11 +33,13 @@ from hybrid.errors import BadInput
 from hybrid.scores import SCHEMA
 from sweeps.folders import copy_folder, put_folder, read_folder
 from sweeps.index import Index
+from sweeps.secrets import redacted
 
 _TRAIN_KEY = pa.field("train_key", pa.dictionary(pa.int32(), pa.string()), nullable=False)
 STORED_SCHEMA = SCHEMA.insert(0, _TRAIN_KEY)
 """Score rows as stored: `hybrid.scores.SCHEMA` behind the key of the model that was measured."""
 
+_ALMOST_AN_ADDRESS = re.compile(r"(s3|gs|gcs|hdfs|abfss?|file)(:|//)")
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -60,10 +62,13 @@ class Store:
             try:
                 self.fs, self.root = pafs.FileSystem.from_uri(text)
             except OSError as error:
-                raise BadInput(f"store {_shown(text)!r} cannot be reached: {error}") from error
+                raise BadInput(f"store {_shown(text)!r} cannot be reached: {redacted(str(error))}") from error
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-                raise BadInput(f"store {_shown(text)!r} is no address pyarrow can open: {error}") from error
+                reason = redacted(str(error))
+                raise BadInput(f"store {_shown(text)!r} is no address pyarrow can open: {reason}") from error
             self.uri = text
+        elif _ALMOST_AN_ADDRESS.match(text):
+            raise BadInput(f"store {text!r}: an address has :// after its first word, as s3://bucket/folder")
         else:
             path = Path(text).expanduser().absolute()
             self.fs, self.root, self.uri = pafs.LocalFileSystem(), str(path), str(path)

@@ -20,13 +20,17 @@ from typing import TYPE_CHECKING, Any
 import hybrid
 import sweeps
 from hybrid.errors import BadInput
-from sweeps.cluster import auth_mode
+from sweeps.cluster import another_token, auth_mode
+from sweeps.lease import refuse_running
 from sweeps.secrets import has_password, redacted
 from sweeps.spec import Sweep
 from sweeps.status import command_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
+
+TAKES_UP = "HYBRID_SWEEPS_TAKES_UP"
+"""Environment of a job: the command that takes the sweep up again, as typed where it was submitted."""
 
 _LARGEST_MB = 50.0
 _NOT_NEEDED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -40,10 +44,14 @@ class Submitted:
     job: str
     megabytes: float  # that were packaged
     state: str  # PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED; of the moment it was last asked for
+    exit_code: int  # that of `sweeps run` once the job has ended; 0 while it goes on
 
     @property
     def message(self) -> str:
-        return f"job {self.job} at {self.address}: {self.state.lower()}"
+        message = f"job {self.job} at {self.address}: {self.state.lower()}"
+        if self.state in ("PENDING", "RUNNING"):
+            return f"{message}; `sweeps status` shows it once it has started"
+        return message + (f" with exit code {self.exit_code}" if self.exit_code else "")
 
 
 def submit_sweep(
@@ -54,13 +62,20 @@ def submit_sweep(
     data_root: Path | None = None,
     arguments: Sequence[str] = (),
     follow: bool = True,
+    takes_up: str = "sweeps submit",
 ) -> Submitted:
     """Submit `sweeps run` with this sweep to the cluster whose dashboard is at `address`.
 
     `store` and `data_root` are places as the cluster sees them. `arguments` go to `sweeps run` as they
-    are. With `follow` the job's output is printed until it ends. Raises BadInput if the store is a
-    relative path, the package too large, or nothing answers.
+    are. With `follow` the job's output is printed until it ends. `takes_up`: the command that the job
+    names to go on with. Raises BadInput if the address is none of a dashboard or nothing answers there, the
+    store is a relative path or says that somebody runs the sweep, or the package is too large.
     """
+    if not address.startswith(("http://", "https://")) or has_password(address):
+        raise BadInput(
+            f"address {redacted(address)}: give that of the cluster's dashboard, http://HEAD:8265, without "
+            "user or password"
+        )
     if "://" not in store and not Path(store).is_absolute():
         raise BadInput(
             f"store {store!r}: a cluster needs a place all its machines see; "
@@ -71,17 +86,19 @@ def submit_sweep(
             f"store {redacted(store)}: names a user or password, which every reader of the job would see; "
             "leave it out, the machines have credentials from their profile or environment"
         )
+    refuse_running(store, sweep.name)
     client = _client(address)
     with tempfile.TemporaryDirectory(prefix="submit-") as temporary:
         folder = Path(temporary) / "package"
         megabytes = _package(sweep, folder)
-        print(f"packaged {megabytes:.1f} MB: hybrid, sweeps and {sweep.name}.yaml", file=sys.stderr)
-        words = ["python", "-m", "sweeps", "run", f"{sweep.name}.yaml", "--yes", "--store", store]
+        spec = Path(sweep.path).name
+        print(f"packaged {megabytes:.1f} MB: hybrid, sweeps and {spec}", file=sys.stderr)
+        words = ["python", "-m", "sweeps", "run", spec, "--yes", "--store", store]
         words += [] if data_root is None else ["--data-root", str(data_root)]
         job: str = client.submit_job(
             entrypoint=shlex.join([*words, *arguments]),
             submission_id=f"{re.sub(r'[^A-Za-z0-9-]+', '-', sweep.name)}-{time.strftime('%Y%m%d-%H%M%S')}",
-            runtime_env={"working_dir": str(folder)},
+            runtime_env={"working_dir": str(folder), "env_vars": {TAKES_UP: takes_up}},
         )
     stop = command_line("stop", sweep, store, data_root)
     print(f"submitted {job}; it goes on when this stops following it; to stop it: {stop}", file=sys.stderr)
@@ -90,7 +107,8 @@ def submit_sweep(
             asyncio.run(_follow(client, job))
         except KeyboardInterrupt:
             print("no longer followed; the job goes on", file=sys.stderr)
-    return Submitted(address, job, megabytes, _state(client, job))
+    state, exit_code = _state(client, job)
+    return Submitted(address, job, megabytes, state, exit_code)
 
 
 def _client(address: str) -> "JobSubmissionClient":
@@ -101,10 +119,7 @@ def _client(address: str) -> "JobSubmissionClient":
     try:
         return JobSubmissionClient(address)
     except AuthenticationError as error:
-        raise BadInput(
-            f"address {address!r}: the cluster wants another token; put its own into ~/.ray/auth_token, "
-            "or its path into RAY_AUTH_TOKEN_PATH (`ray get-auth-token` on the head prints it)"
-        ) from error
+        raise another_token(address) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise BadInput(
@@ -118,7 +133,7 @@ def _package(sweep: Sweep, folder: Path) -> float:
     for package in (hybrid, sweeps):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / source.name, ignore=_NOT_NEEDED)
-    (folder / f"{sweep.name}.yaml").write_text(sweep.text, encoding="utf-8")
+    (folder / Path(sweep.path).name).write_text(sweep.text, encoding="utf-8")
     megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     if megabytes > _LARGEST_MB:
         raise BadInput(
@@ -134,5 +149,8 @@ async def _follow(client: "JobSubmissionClient", job: str) -> None:
         print(text, end="", flush=True)
 
 
-def _state(client: "JobSubmissionClient", job: str) -> str:
-    return str(client.get_job_status(job).value)
+def _state(client: "JobSubmissionClient", job: str) -> tuple[str, int]:
+    """The job's state, and the exit code of its command, 1 where it is not known why it ended."""
+    info = client.get_job_info(job)
+    state = str(client.get_job_status(job).value)
+    return state, (info.driver_exit_code or 1) if state in ("FAILED", "STOPPED") else 0

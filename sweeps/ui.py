@@ -1,12 +1,12 @@
 """MLflow's pages for a store, served to this machine alone."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 
 from hybrid.errors import BadInput
+from sweeps.signals import ending_in_order
 from sweeps.store import Store
 from sweeps.tracking_address import tracking_uri
 
@@ -26,16 +26,16 @@ def serve(store: Store, uri: str | None = None, *, port: int = 5000) -> int:
         raise BadInput(f"store {store}: nothing is tracked there yet; `sweeps sync SPEC` writes it")
     _refuse_taken(port)
     print(f"MLflow: http://127.0.0.1:{port}  (Ctrl+C ends it)", flush=True)
-    server = subprocess.Popen(command(uri, port), env=environment())
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server too
-    try:
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        server.terminate()
-        server.wait()
+    # In a session of its own Ctrl-C reaches it through here alone, once: twice, and it ends in a traceback.
+    server = subprocess.Popen(command(uri, port), env=environment(), start_new_session=True)
+    with ending_in_order():
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def _refuse_taken(port: int) -> None:

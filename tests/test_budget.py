@@ -22,7 +22,7 @@ def used(store: Store, **values: Any) -> None:
     [
         ({"gpu_hours": 2.0}, {"gpu_seconds": 7200.0}, "limits.gpu_hours: 2 are used up"),
         ({"wall_hours": 0.5}, {"wall_seconds": 1800.0}, "limits.wall_hours: 0.5 are used up"),
-        ({"trials": 3}, {"trials": 3}, "limits.trials: 3 were run"),
+        ({"trials": 3}, {"trials": 3}, "limits.trials: 3 of at most 3 were run"),
         (
             {"max_consecutive_failed": 2},
             {"consecutive_failed": 3, "failed_by_cause": {"loss": 2, "memory": 1}},

@@ -54,6 +54,23 @@ def test_a_lease_on_another_machine_ends_when_it_is_not_renewed(tmp_path: Path) 
         pass
 
 
+def test_a_lease_of_another_container_here_is_not_taken_for_a_dead_ones(tmp_path: Path) -> None:
+    """A process id means nothing outside its namespace: that lease counts until it is no longer renewed."""
+    code = (
+        "import sys, time; from sweeps.lease import Lease; from sweeps.store import Store\n"
+        "with Lease(Store(sys.argv[1]), 'a'): print('held', flush=True); sys.stdin.read()"
+    )
+    words = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code, str(tmp_path)]
+    contained = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert contained.stdout is not None
+    assert contained.stdout.readline() == b"held\n"
+    with pytest.raises(BadInput, match="is being run by process"), Lease(Store(tmp_path), "a"):
+        pass
+    contained.communicate()
+    with Lease(Store(tmp_path), "a"):
+        pass
+
+
 def test_of_many_that_come_at_once_one_gets_it(tmp_path: Path) -> None:
     code = (
         "import sys, time; from sweeps.lease import Lease; from sweeps.store import Store\n"

@@ -31,7 +31,7 @@ def test_a_limit_on_trials_ends_the_run_and_a_restart_does_not_forget_it(tmp_pat
     store = tmp_path / "store"
     code, ended, log = run(store, spec, data_root)
     assert (code, ended["ran"]) == (3, 2), log
-    assert "limits.trials: 2 were run" in ended["message"]
+    assert "limits.trials: 2 of at most 2 were run" in ended["message"]
     code, ended, log = run(store, spec, data_root)
     assert (code, ended["ran"]) == (3, 0), log
     code, ended, log = run(store, spec, data_root, "--set", "limits.trials=9")

@@ -165,7 +165,7 @@ def _name(pid: int) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
     spec, data_root = write_small_sweep(tmp_path, examples=100_000)
     store = tmp_path / "store"
@@ -178,6 +178,8 @@ def test_interrupted_it_stops_in_seconds_and_says_how_to_go_on(tmp_path: Path, n
     below = descendants(process.pid)
     start = time.monotonic()
     process.send_signal(number)
+    time.sleep(0.4)
+    process.send_signal(number)  # somebody is impatient
     answer, log = process.communicate(timeout=60)
     assert time.monotonic() - start < 20
     assert process.returncode == 130, log

@@ -17,6 +17,7 @@ from small_sweep import write_small_sweep
 
 import sweeps.submit
 from hybrid.errors import BadInput
+from sweeps.lease import Lease
 from sweeps.plan import make_plan
 from sweeps.spec import read_spec
 from sweeps.store import Store
@@ -33,8 +34,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield from start_head()
 
 
-def start_head() -> Iterator[str]:
-    ports = {name: str(free_port()) for name in ("port", "dashboard-port", "dashboard-agent-listen-port")}
+def start_head(port: int | None = None) -> Iterator[str]:
+    """Yields the dashboard's address; `port` is where the cluster itself listens."""
+    ports = {name: str(free_port()) for name in ("dashboard-port", "dashboard-agent-listen-port")}
+    ports["port"] = str(port or free_port())
     environment = {
         **os.environ,
         "RAY_AUTH_MODE": "token",
@@ -105,7 +108,7 @@ def test_a_job_that_finds_bad_input_fails_with_its_sentence(
     sweep = read_spec(str(spec), [], data_root)
     job = submit_sweep(sweep, head, store="/proc/store", data_root=data_root)
     out, _ = capfd.readouterr()
-    assert job.state == "FAILED"
+    assert (job.state, job.exit_code) == ("FAILED", 2)  # as `sweeps run` here would end
     assert "store /proc/store: cannot be written" in out
 
 
@@ -138,6 +141,25 @@ def test_another_token_is_one_sentence(head: str, tmp_path: Path) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "the cluster wants another token" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["auto", "127.0.0.1:6379", "ray://127.0.0.1:10001", "http://me:pw@head:8265"]
+)
+def test_an_address_that_is_no_dashboards_is_one_sentence(address: str, tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    with pytest.raises(BadInput, match="give that of the cluster's dashboard") as refused:
+        submit_sweep(read_spec(str(spec), [], data_root), address, store=str(tmp_path / "store"))
+    assert "pw" not in str(refused.value)
+
+
+def test_what_somebody_runs_is_not_submitted(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    with (
+        Lease(Store(tmp_path / "store"), "small"),
+        pytest.raises(BadInput, match=rf"by process {os.getpid()} on"),
+    ):
+        submit_sweep(read_spec(str(spec), [], data_root), "http://head:8265", store=str(tmp_path / "store"))
 
 
 def test_a_store_only_this_machine_sees_is_refused(tmp_path: Path) -> None:
