@@ -115,6 +115,7 @@ def report(arguments: argparse.Namespace) -> Answer:
     from sweeps.report import write_report
 
     plan, store = _planned(arguments)
+    _refuse_absent(store)
     folder = _folder(arguments, store, plan.sweep, "report")
     index = write_report(plan, store, folder, with_scores=arguments.scores)
     if plan.todo:
@@ -142,6 +143,7 @@ def export(arguments: argparse.Namespace) -> Answer:
     from sweeps.export import export_winners
 
     plan, store = _planned(arguments)
+    _refuse_absent(store)
     winners = export_winners(
         plan,
         store,
@@ -168,6 +170,7 @@ def sync(arguments: argparse.Namespace) -> Answer:
     from sweeps.tracking import project, summary
 
     plan, store = _planned(arguments)
+    _refuse_absent(store)
     done = project(plan, store)
     print(f"{done.uri}: {done.created} runs created, {done.updated} updated, {done.unchanged} as they were")
     return DONE, dict(summary(done))
@@ -262,9 +265,13 @@ def stop(arguments: argparse.Namespace) -> Answer:
 
 def status(arguments: argparse.Namespace) -> Answer:
     from sweeps.status import status_lines
+    from sweeps.store import Store
 
     status = _status(arguments)
     print("\n".join(status_lines(status)))
+    store = Store(arguments.store)
+    if store.local is not None and not store.local.is_dir():
+        print(f"the store {store} is not there yet")
     return DONE, status
 
 
@@ -281,6 +288,11 @@ def _status(arguments: argparse.Namespace) -> dict[str, Any]:
             raise
         return kept
     return sweep_status(plan, store)
+
+
+def _refuse_absent(store: "Store") -> None:
+    if store.local is not None and not store.local.is_dir():
+        raise BadInput(f"store {store}: there is no such folder, so there are no results; mend --store")
 
 
 def _sweep(arguments: argparse.Namespace) -> "Sweep":

@@ -20,7 +20,7 @@ _MOST_READ = 40  # records of each kind; more would not change a median and cost
 
 
 def seconds_left(plan: "Plan", store: Store) -> float | None:
-    """Trial time of everything left, one after another, in seconds.
+    """Trial time of everything left, one after another, in seconds; failed trials are not run again.
 
     Training: the median time per example of recorded trials of the same backbone and precision, times the
     examples. Measuring: the median time of recorded measurements of the task with that backbone. None if a
@@ -29,6 +29,8 @@ def seconds_left(plan: "Plan", store: Store) -> float | None:
     train_rates, task_seconds = _recorded(plan, store)
     total = 0.0
     for trial in plan.todo:
+        if trial.train_key in plan.failures:
+            continue
         if plan.trains(trial) and trial.train is not None:
             rates = train_rates.get((trial.backbone, trial.train.precision))
             if not rates:

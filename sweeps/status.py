@@ -23,9 +23,13 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
     Keys: sweep, store, trials, done, todo, to_measure (those of todo that need no training), failed (trial
     and reason of each), causes (failed trials by reason), run_by (None if nobody runs it), progress (what
     the run last wrote; None if it never ran), used, not_here (what this machine lacks, where the numbers are
-    therefore those of the last run, not of the sweep file as given).
+    therefore those of the last run, not of the sweep file as given), other_trials (how many trials a run in
+    progress has where they are not those of the sweep file as given, else None).
     """
     name = plan.sweep.name
+    its_run = _of_its_run(name, store)
+    kept = kept_trainings(name, store) if its_run["run_by"] else frozenset()
+    keys = {trial.train_key for trial in plan.trials}
     return {
         "sweep": name,
         "store": str(store),
@@ -39,7 +43,8 @@ def sweep_status(plan: Plan, store: Store) -> dict[str, Any]:
         ],
         "causes": causes(plan),
         "not_here": [],
-        **_of_its_run(name, store),
+        "other_trials": len(kept) if kept and kept != keys and None not in keys else None,
+        **its_run,
     }
 
 
@@ -98,6 +103,7 @@ def kept_status(name: str, store: Store, not_here: Sequence[str] = ()) -> dict[s
         "failed": failed,
         "causes": "\n".join(f"  {one['trial']}: {one['reason']}" for one in failed),
         "not_here": list(not_here),
+        "other_trials": None,
         **_of_its_run(name, store),
     }
 
@@ -141,6 +147,9 @@ def status_lines(status: Mapping[str, Any]) -> list[str]:
     run_by, progress, used = status["run_by"], status["progress"], status["used"]
     if run_by:
         lines.append(f"run by process {run_by['pid']} on {run_by['host']} since {run_by['since']}")
+        if status["other_trials"] is not None:
+            which = "from a sweep file or --set other than given here"
+            lines.append(f"that run has {status['other_trials']} trials, {which}")
         for row in progress["running"] if progress else ():
             loss = f", loss {row['loss']:.4f}" if row.get("loss") is not None else ""
             lines.append(f"  {row['trial']}: {row['doing']} {row['share']:.0%}{loss}")

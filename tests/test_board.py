@@ -125,6 +125,20 @@ def test_status_from_anywhere(tmp_path: Path) -> None:
     assert lines[-1] == f"  1 × it broke ({broken.label})"
 
 
+def test_status_says_when_the_run_in_progress_has_other_trials(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    store = Store(tmp_path / "store")
+    prepare_sweep(read_spec(str(spec), [], data_root), data_root)
+    plan = planned(tmp_path / "store", spec, data_root)
+    _describe(store, plan)
+    with Lease(store, "small"):
+        assert sweep_status(plan, store)["other_trials"] is None
+        _describe(store, replace(plan, trials=plan.trials[:3]))
+        status = sweep_status(plan, store)
+    assert status["other_trials"] == 3
+    assert any("that run has 3 trials" in line for line in status_lines(status))
+
+
 def test_status_of_a_machine_that_has_none_of_the_data(tmp_path: Path) -> None:
     """What a run has written down tells as much as the sweep file with its data does."""
     spec, data_root = write_small_sweep(tmp_path)

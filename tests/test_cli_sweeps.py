@@ -116,6 +116,18 @@ def test_status_before_anything_ran(arguments, capfd) -> None:
     assert (status["done"], status["todo"], status["run_by"]) == (0, 5, None)
 
 
+def test_a_store_that_is_not_there_is_said(arguments, tmp_path: Path, capfd) -> None:
+    mistyped = [*arguments[:1], "--store", str(tmp_path / "stroe"), *arguments[3:]]
+    assert cli.main(["status", *mistyped]) == 0
+    assert "stroe is not there yet" in capfd.readouterr().out
+    for command in ("report", "sync", "export"):
+        assert cli.main([command, *mistyped]) == 2
+        assert "there is no such folder" in capfd.readouterr().err
+    assert not (tmp_path / "stroe").exists()
+    assert cli.main(["status", *arguments[:1], "--store", "s3//bucket/folder", *arguments[3:]]) == 2
+    assert "has :// after its first word" in capfd.readouterr().err
+
+
 def _its_run(store: Path, name: str = "small") -> None:
     """What a run of that name wrote down."""
     trial = {"trial": "m1 s1", "seed": 1, "train_key": "ab" * 10, "scores": {"bugs": "cd" * 10}}
