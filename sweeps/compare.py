@@ -6,7 +6,7 @@ queries, over common seeds, with seeds and queries crossed as in `sweeps.crossed
 not corrected for their number, and no verdict follows from them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ def compare_sweeps(plans: tuple[Plan, Plan], stores: tuple[Store, Store]) -> Com
     scores = read_scores(
         pa.concat_tables([_rows(found, side, shared) for found, side in zip(results, "AB", strict=True)])
     )
-    values = [_means(found) for found in results]
+    values = [_values(found) for found in results]
     rows = [row for task in shared for row in _beside(task, pairs, scores, values, plans)]
     return Compared(names, (*_spec_differences(a, b), *_made_with(results)), tuple(rows), tuple(notes))
 
@@ -161,21 +161,30 @@ def _rows(results: Results, side: str, tasks: Sequence[str]) -> pa.Table:
     return pa.table({"arm": arm, "group": pa.array(["shared"] * len(table)), **plain})
 
 
-def _means(results: Results) -> dict[tuple[str, str, str, str], float]:
-    """(arm, task, setting, measure) → mean over seeds of the macro means."""
-    found: dict[tuple[str, str, str, str], list[float]] = {}
+_BySeed = Mapping[int | None, float]
+
+
+def _values(results: Results) -> dict[tuple[str, str, str, str], dict[int | None, float]]:
+    """(arm, task, setting, measure) → seed → macro mean."""
+    found: dict[tuple[str, str, str, str], dict[int | None, float]] = {}
     for row in results.rows():
         if row["group"] in REPORTED:
             key = (row["arm"], row["task"], row["setting"], row["measure"])
-            found.setdefault(key, []).append(row["value"])
-    return {key: sum(values) / len(values) for key, values in found.items()}
+            found.setdefault(key, {})[row["seed"]] = row["value"]
+    return found
+
+
+def _level(values: _BySeed, seeds: Collection[int | None]) -> float | None:
+    """Mean over those of the seeds that there are; over all where none of them is."""
+    wanted = [value for seed, value in values.items() if seed in seeds] or list(values.values())
+    return sum(wanted) / len(wanted) if wanted else None
 
 
 def _beside(
     task: str,
     pairs: Sequence[tuple[str, Arm, Arm]],
     scores: Scores,
-    values: Sequence[Mapping[tuple[str, str, str, str], float]],
+    values: Sequence[Mapping[tuple[str, str, str, str], _BySeed]],
     plans: tuple[Plan, Plan],
 ) -> list[Beside]:
     rows = []
@@ -187,8 +196,12 @@ def _beside(
         if block.task != task or block.measure not in HEADLINE.get(setting, ()):
             continue
         for label, one, other in pairs:
-            a = values[0].get((one.alias, task, setting, block.measure))
-            b = values[1].get((other.alias, task, setting, block.measure))
+            of_each = [
+                values[i].get((arm.alias, task, setting, block.measure), {})
+                for i, arm in enumerate((one, other))
+            ]
+            common = set(of_each[0]) & set(of_each[1])  # levels of the same seeds as the difference
+            a, b = (_level(each, common) for each in of_each)
             row = Beside(label, task, setting, block.measure, a, b)
             if a is None and b is None:
                 continue

@@ -85,6 +85,12 @@ def test_an_axis_of_one_is_matched_with_what_is_fixed_in_the_other(tmp_path):
     assert "only in a: m1 b32, m0.5 b32" in found.notes
 
 
+def test_levels_are_those_of_the_seeds_that_are_compared(tmp_path):
+    more, fewer = sweep(tmp_path, "a", seeds=(1, 2, 3)), sweep(tmp_path, "bb", seeds=(2, 3), add=0.01)
+    for row in both(more, fewer).rows:
+        assert row.difference == pytest.approx(row.b - row.a)
+
+
 def test_few_seeds_and_no_common_seeds_are_said(tmp_path):
     a, one = sweep(tmp_path, "a", seeds=(1,)), sweep(tmp_path, "one", seeds=(1,), add=0.01)
     row = rows(both(a, one), arm="m1", task="embedded-science")[0]
