@@ -89,8 +89,9 @@ def test_weights_that_are_drawn_for_want_of_a_file_are_drawn_for_each_trial(tmp_
 
 
 @pytest.mark.long
-def test_a_worker_reads_a_backbone_once(tmp_path: Path) -> None:
+def test_a_worker_reads_a_backbone_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five trials through Ray on one slot, four of which train, one that measures the untouched backbone."""
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))  # of both processes
     spec, data_root = write_small_sweep(tmp_path)
     script = Path(__file__).with_name("counted_loads.py")
     done = subprocess.run(
@@ -98,7 +99,7 @@ def test_a_worker_reads_a_backbone_once(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=environment(HYBRID_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1", RAY_worker_niceness="0"),
+        env=environment(OMP_NUM_THREADS="1", RAY_worker_niceness="0"),
     )
     assert done.returncode == 0, done.stderr
     plan, store = planned(tmp_path / "store", spec, data_root), Store(tmp_path / "store")
