@@ -88,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("prepare", commands.prepare, "read the data sets once, so that plan knows what is done")
     run = add("run", commands.run, "run what the store lacks; the same command again goes on")
-    run.add_argument("--address", metavar="RAY", help="a running Ray cluster; by default one is started here")
+    run.add_argument(
+        "--address",
+        metavar="RAY",
+        help="a running Ray cluster, HEAD:6379 or auto; by default one is started here",
+    )
     submit = add("submit", commands.submit, "run it as a job of a Ray cluster; places are those it sees")
     submit.add_argument("--address", required=True, metavar="URL", help="its dashboard, http://head:8265")
     submit.add_argument("--detach", action="store_true", help="do not follow the job's log")

@@ -48,12 +48,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
     `address` None inside a Ray job (`sweeps submit`) is the cluster of that job. Raises BadInput if
     nothing answers there, or wants another token.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address and "://" in address:
-        raise BadInput(
-            f"address {redacted(address)}: `sweeps run` wants the head and its port, HEAD:6379, "
-            "or auto on a machine of it; from elsewhere, `sweeps submit --address http://HEAD:8265`"
-        )
+    address = cluster_address(address)
     settings = dict(_ANYWHERE)
     if address is None:
         settings |= _LOCAL | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -69,6 +64,8 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         if ray.is_initialized():  # a caller's own; it is left as it is
             yield
             return
+        from ray.exceptions import AuthenticationError, RayError
+
         try:
             if address is None:
                 ray.init(
@@ -80,7 +77,9 @@ def ray_cluster(address: str | None) -> Iterator[None]:
             else:
                 _knock(address)
                 ray.init(address=address, **_quiet())
-        except (OSError, RuntimeError, ValueError) as error:
+        except AuthenticationError as error:
+            raise another_token(address or "of this machine") from error
+        except (OSError, RuntimeError, ValueError, RayError) as error:
             reason = str(error).strip().partition("\n")[0]
             where = address or "this machine"
             raise BadInput(f"no Ray cluster could be reached at {where}: {reason}") from error
@@ -95,6 +94,20 @@ def ray_cluster(address: str | None) -> Iterator[None]:
             else:
                 os.environ[name] = value
         _read_settings_again()
+
+
+def cluster_address(address: str | None) -> str | None:
+    """The cluster to connect to, `address` or that of the environment; None to start one here.
+
+    Raises BadInput for what is an address of something else.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and "://" in address:
+        raise BadInput(
+            f"address {redacted(address)} (--address or RAY_ADDRESS): `sweeps run` wants the head and its "
+            "port, HEAD:6379, or auto on a machine of it; from elsewhere, `sweeps submit --address http://HEAD:8265`"
+        )
+    return address
 
 
 def auth_mode() -> dict[str, str]:
@@ -163,21 +176,17 @@ def _quiet() -> dict[str, Any]:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError if nothing listens at `host:port`, BadInput if what does wants another token.
+    """Raise OSError if nothing listens at `host:port`, an error of Ray's if it is no head or wants a token.
 
-    Ray itself would try for minutes.
+    `ray.init` itself would try for minutes.
     """
     from ray import _raylet as raylet
-    from ray.exceptions import AuthenticationError
 
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
         compiled: Any = raylet
-        try:
-            compiled.GcsClient(address=address)
-        except AuthenticationError as error:
-            raise another_token(address) from error
+        compiled.GcsClient(address=address)
 
 
 def another_token(address: str) -> BadInput:

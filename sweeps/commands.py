@@ -260,7 +260,8 @@ def stop(arguments: argparse.Namespace) -> Answer:
     else:
         goes_on = asked.get("goes_on", "`sweeps run`")
         print(f"stopped process {asked['pid']} on {asked['host']}; {saved}; {goes_on} goes on from there")
-    return DONE, {"stopped": asked is not None, "done": after["done"], "trials": after["trials"]}
+    answer = {"stopped": asked is not None, "done": after["done"], "trials": after["trials"]}
+    return DONE, answer if asked is None else {**answer, "goes_on": asked.get("goes_on")}
 
 
 def status(arguments: argparse.Namespace) -> Answer:

@@ -14,7 +14,7 @@ class HeadWatch:
 
     def __init__(self, address: str, lost: Callable[[], None]) -> None:
         host, _, port = address.rpartition(":")
-        self._place, self._lost = (host, int(port)), lost
+        self._place, self._lost = (host.strip("[]"), int(port)), lost
         self._left = threading.Event()
         self._knocking = threading.Thread(target=self._knock, name="head", daemon=True)
 

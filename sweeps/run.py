@@ -5,7 +5,6 @@ Done trials are skipped, cut-off ones go on from their checkpoint, failed ones w
 that the same command again is the whole of resuming.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +15,11 @@ from typing import IO
 
 from sweeps.board import Board
 from sweeps.budget import Budget
-from sweeps.cluster import check_cluster, cluster_size, gcs_address, ray_cluster
+from sweeps.cluster import check_cluster, cluster_address, cluster_size, gcs_address, ray_cluster
 from sweeps.estimate import relative_costs
 from sweeps.failures import causes
 from sweeps.head_watch import HeadWatch
-from sweeps.lease import Lease, others_running
+from sweeps.lease import Lease, lease_token, others_running
 from sweeps.live_tracking import LiveTracking
 from sweeps.plan import Plan, Trial, digests_path, make_plan, prepare_sweep, proposed_path
 from sweeps.preflight import check_batches, say_if_tracking_is_away, sound_plan
@@ -64,6 +63,7 @@ def run_sweep(
     `track` False leaves MLflow alone. `command` is what a person is told to go on with. Raises
     BadInput before anything is trained.
     """
+    away = cluster_address(address)
     out = out or sys.stderr
 
     def say(line: str) -> None:
@@ -96,7 +96,6 @@ def run_sweep(
                     arms = sweep.search.arms if sweep.search is not None and searching else 0
                     left = len(plan.todo) - len(plan.failed)
                     what = f"up to {arms} arms to try" if arms else f"{left} trials to run"
-                    away = address or os.environ.get("RAY_ADDRESS")
                     say(f"{sweep.name}: {what}; {f'connecting to {away}' if away else 'starting Ray'}")
                     with ray_cluster(address), _watched(away, store, command, say), scratch() as folder:
                         end_in_order()  # again, for Ray sets a handler of its own as it starts
@@ -106,6 +105,7 @@ def run_sweep(
                             changed=tracking.changed, say=say, out=out,
                         )  # fmt: skip
         except KeyboardInterrupt:
+            end_in_order()  # Ray took SIGTERM's handler away as it ended
             stopped_by = lease.ended_by or "a signal"
         budget.keep(now=True)
         after = make_plan(sweep, store, data_root)
@@ -183,7 +183,7 @@ def _run_by_others(
         found |= shared
         if shared:
             who = f"trials of {name}, which runs in this store now"
-            say(f"{len(shared)} of them are also {who}: they come last")
+            say(f"{len(shared)} of the trials left are also {who}: they come last")
     return found
 
 
@@ -207,7 +207,8 @@ def _describe(store: Store, plan: Plan) -> None:
         }
         for trial in plan.trials
     ]
-    store.put_json(plan_path(plan.sweep.name), {"trials": trials})
+    run = lease_token(store, plan.sweep.name)
+    store.put_json(plan_path(plan.sweep.name), {"trials": trials, "run": run})
     store.put_json(digests_path(plan.sweep), dict(plan.digests))
 
 
@@ -246,6 +247,6 @@ def _next(plan: Plan, store: Store, data_root: Path | None, address: str | None)
     folder = f"{store}/sweeps/{plan.sweep.name}/report" if store.local is not None else "where --out says"
     report = command_line("report", plan.sweep, str(store), data_root)
     line = f"\nreport: `{report}` writes it to {folder}/index.html"
-    if address is None and "RAY_ADDRESS" not in os.environ:
+    if cluster_address(address) is None:
         return line
     return f"{line}; nothing of this sweep runs on the cluster any more: it may be torn down"

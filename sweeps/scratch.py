@@ -33,12 +33,14 @@ def _taken() -> tuple[Path, int | None]:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:
             lock = _locked(folder)
+        except FileNotFoundError:
+            continue  # another run took it for one left over, before it was locked
         except OSError:  # a file system without locks, where nobody's is ever removed
             return folder, None
         if lock is not None and folder.is_dir():
             return folder, lock
         if lock is not None:
-            os.close(lock)  # another run took it for one left over, before it was locked
+            os.close(lock)
 
 
 def _remove_if_left(folder: Path) -> None:

@@ -13,20 +13,23 @@ _ended_at: float | None = None  # when this process was last told to
 
 
 def end_in_order() -> None:
-    """From now on those signals raise KeyboardInterrupt, once in ten seconds; those ignored stay ignored.
+    """From now on those signals raise KeyboardInterrupt, once in ten seconds.
 
-    Nothing outside the main thread: whoever runs it decides.
+    What a shell or nohup had this process ignore, Ctrl-C or a closed terminal, stays ignored. Nothing outside
+    the main thread: whoever runs it decides.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
 
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
     """`end_in_order`, and what was set before afterwards."""
+    global _ended_at
+    _ended_at = None  # what ended an earlier run of this process does not count
     before = {number: signal.getsignal(number) for number in _ENDING}
     end_in_order()
     try:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sweeps.budget import Usage, read_usage
 from sweeps.failures import causes, reason_of
-from sweeps.lease import holder
+from sweeps.lease import holder, lease_token
 from sweeps.plan import Plan
 from sweeps.secrets import redacted
 from sweeps.spec import Sweep
@@ -72,6 +72,7 @@ class _KeptTrial(BaseModel):
 
 class _KeptPlan(BaseModel):
     trials: list[_KeptTrial]
+    run: str | None = None  # token of the lease of the run that wrote it
 
 
 def kept_status(name: str, store: Store, not_here: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -109,11 +110,13 @@ def kept_status(name: str, store: Store, not_here: Sequence[str] = ()) -> dict[s
 
 
 def kept_trainings(name: str, store: Store) -> frozenset[str]:
-    """Keys of what the last run of a sweep was to train, as it wrote them down; empty if it wrote none."""
+    """Keys of the trials of the run in progress, as it wrote them down; empty before it has."""
     try:
         kept = _KeptPlan.model_validate(store.get_json(plan_path(name)))
     except (ValueError, Damaged):
         return frozenset()
+    if kept.run is None or kept.run != lease_token(store, name):
+        return frozenset()  # of an earlier run
     return frozenset(row.train_key for row in kept.trials)
 
 
@@ -132,11 +135,7 @@ def _of_its_run(name: str, store: Store) -> dict[str, Any]:
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:
     """`sweep_status` as lines for a person."""
-    measured = (
-        f" ({status['to_measure']} of them are trained and have to be measured)"
-        if status["to_measure"]
-        else ""
-    )
+    measured = f" ({status['to_measure']} of them need no training)" if status["to_measure"] else ""
     lines = [
         f"{status['sweep']}: {status['done']} of {status['trials']} trials done, "
         f"{status['todo']} to do{measured}"

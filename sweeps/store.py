@@ -68,7 +68,10 @@ class Store:
                 raise BadInput(f"store {_shown(text)!r} is no address pyarrow can open: {reason}") from error
             self.uri = text
         elif _ALMOST_AN_ADDRESS.match(text):
-            raise BadInput(f"store {text!r}: an address has :// after its first word, as s3://bucket/folder")
+            scheme = re.split("[:/]", text)[0]
+            raise BadInput(
+                f"store {scheme}…: an address has :// after its first word, {scheme}://bucket/folder"
+            )
         else:
             path = Path(text).expanduser().absolute()
             self.fs, self.root, self.uri = pafs.LocalFileSystem(), str(path), str(path)

@@ -43,13 +43,13 @@ class Submitted:
     address: str
     job: str
     megabytes: float  # that were packaged
-    state: str  # PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED; of the moment it was last asked for
+    state: str  # PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED or UNKNOWN, when it was last asked for
     exit_code: int  # that of `sweeps run` once the job has ended; 0 while it goes on
 
     @property
     def message(self) -> str:
         message = f"job {self.job} at {self.address}: {self.state.lower()}"
-        if self.state in ("PENDING", "RUNNING"):
+        if self.state == "PENDING":
             return f"{message}; `sweeps status` shows it once it has started"
         return message + (f" with exit code {self.exit_code}" if self.exit_code else "")
 
@@ -91,7 +91,7 @@ def submit_sweep(
     with tempfile.TemporaryDirectory(prefix="submit-") as temporary:
         folder = Path(temporary) / "package"
         megabytes = _package(sweep, folder)
-        spec = Path(sweep.path).name
+        spec = _file_name(sweep)
         print(f"packaged {megabytes:.1f} MB: hybrid, sweeps and {spec}", file=sys.stderr)
         words = ["python", "-m", "sweeps", "run", spec, "--yes", "--store", store]
         words += [] if data_root is None else ["--data-root", str(data_root)]
@@ -107,6 +107,9 @@ def submit_sweep(
             asyncio.run(_follow(client, job))
         except KeyboardInterrupt:
             print("no longer followed; the job goes on", file=sys.stderr)
+        except (OSError, RuntimeError) as error:  # the head or the tunnel to it is gone
+            reason = str(error).strip().partition("\n")[0]
+            print(f"no longer followed ({reason}); the job goes on if its cluster does", file=sys.stderr)
     state, exit_code = _state(client, job)
     return Submitted(address, job, megabytes, state, exit_code)
 
@@ -133,7 +136,7 @@ def _package(sweep: Sweep, folder: Path) -> float:
     for package in (hybrid, sweeps):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / source.name, ignore=_NOT_NEEDED)
-    (folder / Path(sweep.path).name).write_text(sweep.text, encoding="utf-8")
+    (folder / _file_name(sweep)).write_text(sweep.text, encoding="utf-8")
     megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     if megabytes > _LARGEST_MB:
         raise BadInput(
@@ -143,6 +146,11 @@ def _package(sweep: Sweep, folder: Path) -> float:
     return megabytes
 
 
+def _file_name(sweep: Sweep) -> str:
+    """The user's own, so that the job's sentences name it; never that of a package or an option."""
+    return f"{Path(sweep.path).stem.lstrip('-')}.yaml"
+
+
 async def _follow(client: "JobSubmissionClient", job: str) -> None:
     lines: Any = client.tail_job_logs(job)
     async for text in lines:
@@ -150,7 +158,10 @@ async def _follow(client: "JobSubmissionClient", job: str) -> None:
 
 
 def _state(client: "JobSubmissionClient", job: str) -> tuple[str, int]:
-    """The job's state, and the exit code of its command, 1 where it is not known why it ended."""
-    info = client.get_job_info(job)
-    state = str(client.get_job_status(job).value)
+    """The job's state, and the exit code of its command, 1 where it is not known how it ended."""
+    try:
+        info = client.get_job_info(job)
+    except (OSError, RuntimeError):
+        return "UNKNOWN", 1
+    state = str(info.status.value)
     return state, (info.driver_exit_code or 1) if state in ("FAILED", "STOPPED") else 0

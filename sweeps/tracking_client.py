@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,21 +60,22 @@ def tracking_client(
 
 
 def _make_database(uri: str) -> None:
-    """Let a database appear with all its tables: one with a part of them, after a kill or on a full disk,
-    MLflow neither completes nor opens."""
+    """Let a database appear with all its tables, made beside its place: one that has a part of them, after a
+    kill or on a full disk, MLflow neither completes nor opens. Where several make it at once, one's is taken.
+    """
     from mlflow.store.db.utils import _initialize_tables
     from sqlalchemy import create_engine, make_url
 
     path = Path(make_url(uri).database or "").absolute()
     if path.exists():
         return
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     engine = create_engine(f"sqlite:///{part}")
     try:
         _initialize_tables(engine)  # type: ignore[no-untyped-call]
         engine.dispose()
-        part.replace(path)
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(part)
     finally:
         engine.dispose()
         part.unlink(missing_ok=True)  # where it did not fit: what there is of it takes room

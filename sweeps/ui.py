@@ -27,8 +27,8 @@ def serve(store: Store, uri: str | None = None, *, port: int = 5000) -> int:
     _refuse_taken(port)
     print(f"MLflow: http://127.0.0.1:{port}  (Ctrl+C ends it)", flush=True)
     # In a session of its own Ctrl-C reaches it through here alone, once: twice, and it ends in a traceback.
-    server = subprocess.Popen(command(uri, port), env=environment(), start_new_session=True)
     with ending_in_order():
+        server = subprocess.Popen(command(uri, port), env=environment(), start_new_session=True)
         try:
             return server.wait()
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from sweeps.plan import Plan, make_plan
 from sweeps.spec import read_spec
@@ -44,6 +47,14 @@ def run_and(
     assert process.poll() is None, "it ended before it could be interrupted"
     act(process)
     return process.wait(timeout=60)
+
+
+def process_namespace() -> list[str]:
+    """Words before a command that let it see no other processes, as in a container; skips where they fail."""
+    words = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*words, "true"], check=False).returncode:
+        pytest.skip("needs unshare and the right to make a process namespace")
+    return words
 
 
 def planned(store: Path, spec: Path, data_root: Path) -> Plan:

@@ -130,8 +130,10 @@ def test_status_says_when_the_run_in_progress_has_other_trials(tmp_path: Path) -
     store = Store(tmp_path / "store")
     prepare_sweep(read_spec(str(spec), [], data_root), data_root)
     plan = planned(tmp_path / "store", spec, data_root)
-    _describe(store, plan)
+    _describe(store, replace(plan, trials=plan.trials[:2]))  # of an earlier run
     with Lease(store, "small"):
+        assert sweep_status(plan, store)["other_trials"] is None
+        _describe(store, plan)
         assert sweep_status(plan, store)["other_trials"] is None
         _describe(store, replace(plan, trials=plan.trials[:3]))
         status = sweep_status(plan, store)

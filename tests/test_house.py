@@ -40,7 +40,7 @@ def test_hybrid_knows_nothing_of_sweeps_ray_or_mlflow() -> None:
         assert files_that_import("hybrid", name) == [], name
 
 
-def test_mlflow_is_imported_in_tracking_alone() -> None:
+def test_mlflow_is_imported_in_tracking_and_its_client_alone() -> None:
     assert files_that_import("sweeps", "mlflow") == [
         "sweeps/tracking.py",
         "sweeps/tracking_client.py",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sweep_process import process_namespace
 
 import sweeps.lease
 from hybrid.errors import BadInput
@@ -60,7 +61,7 @@ def test_a_lease_of_another_container_here_is_not_taken_for_a_dead_ones(tmp_path
         "import sys, time; from sweeps.lease import Lease; from sweeps.store import Store\n"
         "with Lease(Store(sys.argv[1]), 'a'): print('held', flush=True); sys.stdin.read()"
     )
-    words = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code, str(tmp_path)]
+    words = [*process_namespace(), sys.executable, "-c", code, str(tmp_path)]
     contained = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert contained.stdout is not None
     assert contained.stdout.readline() == b"held\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -97,5 +98,6 @@ def test_a_submitted_job_is_watched_and_stopped_from_elsewhere(
         assert status["run_by"] is not None
         stopped = ask("stop")
         assert stopped["stopped"] is True
+        assert stopped["goes_on"] == f"`{shlex.join(['sweeps', *words[3:]])}`"  # as it was typed here
         assert holder(Store(place), "small") is None
         assert ask("status")["run_by"] is None

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -10,15 +11,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from small_sweep import write_small_sweep
+from sweep_process import command
 
 import sweeps.submit
 from hybrid.errors import BadInput
 from sweeps.lease import Lease
 from sweeps.plan import make_plan
+from sweeps.run import run_sweep
 from sweeps.spec import read_spec
 from sweeps.store import Store
 from sweeps.submit import submit_sweep
@@ -141,6 +145,60 @@ def test_another_token_is_one_sentence(head: str, tmp_path: Path) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "the cluster wants another token" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_head_that_dies_under_a_run_is_said_and_the_run_goes_on_at_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray says nothing for a minute and ends the process then."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    spec, data_root = write_small_sweep(tmp_path, examples=4000)
+    store, port = tmp_path / "store", free_port()
+    words = command(store, spec, data_root, "--address", f"127.0.0.1:{port}")
+    for _ in start_head(port):
+        running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not list(store.glob("models/*/DONE")):
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.1)
+        os.kill(gcs_server(port), signal.SIGKILL)
+        _, log = running.communicate(timeout=120)
+        assert running.returncode != 0
+        assert f"the head of the cluster, 127.0.0.1:{port}, does not answer any more" in log
+        assert f"--address 127.0.0.1:{port}` goes on from there" in log
+    for _ in start_head(port):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        strange = {**os.environ, "RAY_AUTH_TOKEN": "b" * 64}
+        refused = subprocess.run(words, capture_output=True, text=True, check=False, env=strange)
+        assert "nothing to run" in refused.stdout  # what needs no cluster asks none
+        more = [*words, "--set", "seeds=[1,2,3]"]
+        refused = subprocess.run(more, capture_output=True, text=True, check=False, env=strange)
+        assert refused.returncode == 2
+        assert "the cluster wants another token" in refused.stdout
+        assert "Traceback" not in refused.stderr
+    plan = make_plan(read_spec(str(spec), [], data_root), Store(store), data_root)
+    assert len(plan.done) == len(plan.trials) == 5
+
+
+def gcs_server(port: int) -> int:
+    """Process id of the server that knows everything of a cluster."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if words[0].endswith("gcs_server") and f"--gcs_server_port={port}" in words:
+                return int(path.parent.name)
+    raise AssertionError(f"no cluster listens at {port}")
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "http://127.0.0.1:8265"])
+def test_an_address_that_is_no_heads_is_one_sentence(address: str, tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    with pytest.raises(BadInput, match="wants the head and its port, HEAD:6379"):
+        run_sweep(read_spec(str(spec), [], data_root), Store(tmp_path / "store"), data_root, address=address)
 
 
 @pytest.mark.parametrize(
