@@ -156,6 +156,7 @@ def test_a_head_that_dies_under_a_run_is_said_and_the_run_goes_on_at_another(
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     monkeypatch.setenv("HYBRID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # as the head: on loopback alone
     spec, data_root = write_small_sweep(tmp_path, examples=4000)
     store, port = tmp_path / "store", free_port()
     words = command(store, spec, data_root, "--address", f"127.0.0.1:{port}")
@@ -170,7 +171,7 @@ def test_a_head_that_dies_under_a_run_is_said_and_the_run_goes_on_at_another(
         assert f"the head of the cluster, 127.0.0.1:{port}, does not answer any more" in log
         assert f"--address 127.0.0.1:{port}` goes on from there" in log
     for _ in start_head(port):
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode == 0, done.stderr
         strange = {**os.environ, "RAY_AUTH_TOKEN": "b" * 64}
         refused = subprocess.run(words, capture_output=True, text=True, check=False, env=strange)
