@@ -89,17 +89,22 @@ def assumed_hours(plan: "Plan") -> Assumed | None:
     return Assumed(train, measure, sentence)
 
 
-def relative_costs(trials: Sequence["Trial"]) -> list[float]:
-    """What each takes, relative to the others: texts through the encoder times the bytes of its weights.
+def relative_costs(plan: "Plan", trials: Sequence["Trial"]) -> list[float]:
+    """What each still takes, relative to the others: texts through the encoder times bytes of its weights.
 
-    A backbone whose files tell no size counts as one of the middle.
+    Counted is what the store lacks of it. A training that was begun counts half: how far it got is not read
+    before it goes on. A backbone whose files tell no size counts as one of the middle.
     """
     sizes = {name: _weights(name) for name in {trial.backbone for trial in trials}}
     middle = median([size for size in sizes.values() if size] or [1])
-    return [
-        float((sizes[trial.backbone] or middle) * (_trained(trial) + _MEASURED * len(trial.scores)))
-        for trial in trials
-    ]
+    return [float((sizes[trial.backbone] or middle) * _texts_left(plan, trial)) for trial in trials]
+
+
+def _texts_left(plan: "Plan", trial: "Trial") -> float:
+    training = float(_trained(trial)) if plan.lacks_training(trial) else 0.0
+    if trial.train_key in plan.begun:
+        training /= 2
+    return training + _MEASURED * len(plan.missing_tasks(trial))
 
 
 def _weights(backbone: str) -> int:

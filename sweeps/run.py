@@ -161,7 +161,7 @@ def _run(
         return []
     expected = check_cluster(left, store, data_root, plan, say)
     _describe(store, plan)
-    costs = dict(zip(map(id, left), relative_costs(left), strict=True))
+    costs = dict(zip(map(id, left), relative_costs(plan, left), strict=True))
     beside = _run_by_others(store, sweep, left, say)
     left = sorted(left, key=lambda t: (t.train_key in beside, -costs[id(t)], t.backbone))
     chosen = left[: budget.trials_left]

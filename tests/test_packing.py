@@ -42,8 +42,13 @@ def test_what_trains_longer_costs_more_and_the_untouched_backbone_least(tmp_path
     (untouched,) = [trial for trial in plan.trials if trial.train is None]
     assert trained.train is not None
     longer = replace(trained, train=trained.train.model_copy(update={"steps": 2 * trained.train.steps}))
-    costs = relative_costs([longer, trained, untouched])
+    costs = relative_costs(plan, [longer, trained, untouched])
     assert costs[0] > costs[1] > costs[2] > 0
+    trained = replace(trained, train_key="k")
+    begun, over = replace(plan, begun=frozenset({"k"})), replace(plan, trained=frozenset({"k"}))
+    half, measured = (relative_costs(known, [trained])[0] for known in (begun, over))
+    assert costs[1] > half > measured == costs[2], "what the store has is not counted again"
+    assert half - measured == (costs[1] - measured) / 2
     weights = (tmp_path / "backbone" / "model.safetensors").stat().st_size
     assert costs[2] % weights == 0
     size = sum(file.stat().st_size for file in (tmp_path / "backbone").glob("**/*.safetensors"))
@@ -56,4 +61,4 @@ def test_what_trains_longer_costs_more_and_the_untouched_backbone_least(tmp_path
             file.unlink()
     (folders["larger"] / "pytorch_model.bin").write_bytes(bytes(3 * size))
     others = [replace(untouched, backbone=str(folder)) for folder in folders.values()]
-    assert relative_costs([untouched, *others]) == [costs[2], costs[2], 3 * costs[2], costs[2]]
+    assert relative_costs(plan, [untouched, *others]) == [costs[2], costs[2], 3 * costs[2], costs[2]]
