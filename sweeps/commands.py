@@ -227,7 +227,7 @@ def verdict(arguments: argparse.Namespace) -> Answer:
         measure=arguments.measure,
     )
     if not arguments.json:
-        print_verdicts(comparison, Console())
+        print_verdicts(comparison, Console(), everything=arguments.all)
     return DONE, verdict_json(comparison)
 
 

@@ -98,29 +98,49 @@ def verdict_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def print_verdicts(comparison: Comparison, console: Console) -> None:
-    """One line per comparison, primary family first, and what lies behind refusals and open ones."""
+def print_verdicts(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
+    """One line per comparison, primary family first, and what lies behind refusals and open ones.
+
+    Shown are the primary family and its sets; `everything` adds other groups and measures.
+    """
+    shown = comparison.verdicts if everything else _declared(comparison)
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width of its own
     table = Table(title="Difference to the reference, in points (fractions ×100); ranks for rank distance")
-    for name in ("arm", "task", "measure", "difference", "lower", "upper", "seeds", "queries", "verdict"):
-        table.add_column(name, justify="left" if name in ("arm", "task", "measure", "verdict") else "right")
+    texts, numbers = (
+        ("arm", "reference", "task", "measure"),
+        ("difference", "lower", "upper", "seeds", "queries"),
+    )
+    for name in (*texts, *numbers, "verdict"):
+        table.add_column(name, justify="right" if name in numbers else "left")
     primary = True
-    for v in comparison.verdicts:
+    for v in shown:
         if primary and not v.family.startswith("primary"):
             table.add_section()
             primary = False
-        numbers = [_points(v, value) for value in (v.difference, v.lower, v.upper)]
+        points = [_points(v, value) for value in (v.difference, v.lower, v.upper)]
         flags = f" ({', '.join(v.flags)})" if v.flags else ""
         verdict = f"[{_COLOURS[v.verdict]}]{v.verdict.replace('_', ' ')}[/]{flags}"
         counts = ["" if n is None else str(n) for n in (v.n_seeds, v.n_queries)]
-        table.add_row(v.arm, v.task, MEASURES.get(v.measure, v.measure), *numbers, *counts, verdict)
+        names = (v.arm, v.reference, v.task, MEASURES.get(v.measure, v.measure))
+        table.add_row(*names, *points, *counts, verdict)
     console.print(table)
-    for v in comparison.verdicts:
+    if hidden := len(comparison.verdicts) - len(shown):
+        console.print(
+            f"{hidden} exploratory comparisons of other groups and measures: --all", highlight=False
+        )
+    for v in shown:
         sentences = [*v.notes, *([v.needed.advice] if v.needed else [])]
         if sentences and (v.verdict == "refused" or v.family.startswith("primary")):
             console.print(f"{v.arm}, {v.task}, {v.measure}: {'; '.join(sentences)}", highlight=False)
     console.print(comparison.method, *comparison.notes, sep="\n", highlight=False)
+
+
+def _declared(comparison: Comparison) -> list[Verdict]:
+    """The verdicts of the primary family and of its sets; all where there is none."""
+    subjects = [(v.family.partition(": ")[2], v) for v in comparison.verdicts]
+    declared = {subject for subject, v in subjects if v.family.startswith("primary")}
+    return [v for subject, v in subjects if subject in declared or not declared]
 
 
 def _read(path: Path) -> pa.Table:

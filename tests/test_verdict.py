@@ -99,6 +99,26 @@ def test_unknown_numbers_are_null_in_json_and_refusals_are_explained(tmp_path: P
     assert f"row {table.num_rows} has value nan" in console.export_text()
 
 
+def test_what_was_declared_is_shown_and_the_rest_on_demand(scores: Path, tmp_path: Path) -> None:
+    table, path = pq.read_table(scores), tmp_path / "more.parquet"
+    other = change(table, "group", ["in_domain"] * table.num_rows)
+    pq.write_table(pa.concat_tables([table, change(other, "task", ["elsewhere"] * table.num_rows)]), path)
+    comparison = judge_file(path, reference="mono")
+
+    def shown(everything: bool) -> str:
+        console = Console(record=True, width=160, file=Path("/dev/null").open("w"))  # noqa: SIM115
+        print_verdicts(comparison, console, everything=everything)
+        return console.export_text()
+
+    assert "elsewhere" not in shown(False)
+    hidden = sum(v.group == "in_domain" for v in comparison.verdicts)
+    assert f"{hidden} exploratory comparisons of other groups and measures: --all" in shown(False)
+    assert "elsewhere" in shown(True)
+    assert "--all" not in shown(True)
+    for task in ("macro", "scifact"):
+        assert f"{100 * (comparison.of('m0.0', task).difference or 0):+.2f}" in shown(False)
+
+
 def test_a_spec_gives_references_margin_and_family(tmp_path: Path) -> None:
     from sweeps.arms import name_arms
     from sweeps.spec import read_spec
