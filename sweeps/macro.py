@@ -10,11 +10,7 @@ import numpy as np
 from hybrid.scores import LOWER_IS_BETTER
 from sweeps.crossed import combine
 from sweeps.pairing import Block, Paired, Refused, Scores, pair
-
-
-def set_of(task: str) -> str:
-    """The set a task is a split of: the name before the colon, and without the level."""
-    return task.partition("@")[0].partition(":")[0]
+from sweeps.score_rows import set_of
 
 
 def macro_weights(blocks: Sequence[Block], queries: Sequence[int]) -> list[float]:

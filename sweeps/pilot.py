@@ -19,10 +19,11 @@ from hybrid.data.locate import locate
 from hybrid.errors import BadInput
 from hybrid.scores import MEASURES
 from sweeps.crossed import Estimate, estimate, half_width, t_quantile
-from sweeps.macro import macro, set_of
+from sweeps.macro import macro
 from sweeps.pairing import FEWEST_CLUSTERS, Refused, pair, read_scores
 from sweeps.plan import Plan, Trial
 from sweeps.power import MOST_SEEDS, smallest_detectable
+from sweeps.score_rows import set_of
 from sweeps.store import Damaged, Store
 from sweeps.tables import points
 

@@ -10,8 +10,9 @@ from scipy import stats
 
 from sweeps.crossed import estimate
 from sweeps.degradation import Comparison, Verdict
-from sweeps.macro import Aim, contrast, set_of
+from sweeps.macro import Aim, contrast
 from sweeps.pairing import Refused, Scores, in_order
+from sweeps.score_rows import set_of
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,11 @@ def coded(table: pa.Table, measures: Sequence[str] | None = None) -> Coded:
     return Coded(codes, names, seeds, value, notes)
 
 
+def set_of(task: str) -> str:
+    """The set a task is a split of: the name before the colon, and without the level."""
+    return task.partition("@")[0].partition(":")[0]
+
+
 def joint(*columns: Ints) -> tuple[Ints, list[tuple[int, ...]]]:
     """Codes of the tuples that occur, and the tuples."""
     sizes = [int(column.max(initial=0)) + 1 for column in columns]
@@ -137,20 +142,25 @@ def _encode(table: pa.Table, column: str) -> tuple[Ints, list[str | None]]:
 def _clusters(
     codes: Mapping[str, Ints], names: Mapping[str, list[str | None]]
 ) -> tuple[Ints, tuple[str, ...]]:
-    """Codes (rows,) of what is resampled: the cluster_id, and the query of its set where there is none."""
+    """Codes (rows,) of what is resampled: the cluster_id within its set, or the query where there is none.
+
+    Ids are often bare numbers, so that equal ones of different sets mean nothing. NanoBEIR's queries are
+    those of the whole set.
+    """
     given, clusters = codes["cluster_id"], names["cluster_id"]
     absent = np.array([name is None for name in clusters])[given]
+    own = np.where(absent, codes["query_id"] + len(clusters), given)
+    of_task = [set_of(str(name)).removeprefix("nano-") for name in names["task"]]
+    sets = {name: at for at, name in enumerate(dict.fromkeys(of_task))}
+    independent, _ = joint(np.array([sets[name] for name in of_task])[codes["task"]], own)
     if not absent.any():
-        return given, ()
-    sets = {name: at for at, name in enumerate(dict.fromkeys(str(n).split(":")[0] for n in names["task"]))}
-    set_of_task = np.array([sets[str(name).split(":")[0]] for name in names["task"]])
-    own = set_of_task[codes["task"]] * len(names["query_id"]) + codes["query_id"] + len(clusters)
+        return independent, ()
     which = "no row has a" if absent.all() else f"{int(absent.sum())} of {len(absent)} rows have no"
     note = (
         f"{which} cluster_id: such a query is taken as independent of all others, which translations of a "
         "question and questions of one paragraph are not"
     )
-    return np.where(absent, own, given), (note,)
+    return independent, (note,)
 
 
 def _seeds(column: pa.ChunkedArray) -> tuple[Ints, list[Seed]]:

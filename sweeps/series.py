@@ -11,9 +11,9 @@ import numpy as np
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER, PRIMARY_MEASURE
 from sweeps.claims import MACRO, Verdict
 from sweeps.comparisons import Judged
-from sweeps.macro import set_of
 from sweeps.plan import Plan
 from sweeps.results import HEADLINE, REPORTED, Results
+from sweeps.score_rows import set_of
 
 __all__ = ["REPORTED", "SETTING_WORDS", "blocks_of", "differences_of", "series_and_values", "series_id"]
 

@@ -243,6 +243,21 @@ def test_copies_of_one_seed_are_called_copies() -> None:
     assert "identical_seeds" in judged(copies).of("m0.5").flags
 
 
+def test_equal_ids_of_different_sets_are_different_clusters_and_of_its_splits_the_same() -> None:
+    """BEIR's queries are numbered, so that claims 5 of SciFact and Climate-FEVER have nothing in common."""
+
+    def clusters(*sets: str) -> int | None:
+        table = score_table({"mono": 0.0, "m0.5": 0.0}, sets=dict.fromkeys(sets, 60))
+        numbers = [name.rpartition("-")[2] for name in table["query_id"].to_pylist()]
+        for column in ("query_id", "cluster_id"):
+            table = change(table, column, numbers)
+        return judged(table).of("m0.5").n_clusters
+
+    assert clusters("scifact:test", "climate-fever") == 120
+    assert clusters("scifact:test", "scifact:train") == 60
+    assert clusters("scifact", "scifact@pool") == clusters("scifact", "nano-scifact") == 60
+
+
 def test_a_missing_reference_is_said() -> None:
     v = compare(irregular(), {"m0.5": "mono b32"}, margin=0.02).of("m0.5")
     assert (v.verdict, v.flags) == ("refused", ("missing_reference",))
