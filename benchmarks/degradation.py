@@ -267,9 +267,9 @@ def markdown(answer: dict[str, Any]) -> str:
         "",
         f"Made by `python benchmarks/degradation.py --replicates {replicates}` in {answer['seconds']:.0f} s. "
         f"{replicates} experiments a row, {arms} arms and one reference where the world says nothing else, "
-        f"all at Δ = −{MARGIN:g}; one-sided level {LEVEL:g}. Bold: coverage of an interval outside 93 to 97%, "
-        f"or, by more than three standard errors of the simulation, of a band below {1 - 2 * LEVEL:.0%} or an "
-        "error rate above the level.",
+        f"all at Δ = −{MARGIN:g}; one-sided level {LEVEL:g}. Bold: coverage of an interval outside 93 to "
+        f"97%, or, by more than three standard errors of the simulation, of a band below {1 - 2 * LEVEL:.0%} "
+        "or an error rate above the level.",
         "",
         "| world | seeds | coverage of 95% | Satterthwaite | half-width (points) "
         "| any false *no degradation* | any false *degradation* | false safe range | band holds all points |",
