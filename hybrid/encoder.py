@@ -6,7 +6,7 @@ Shapes: batch = texts in a batch, length = tokens of its longest text, dim = siz
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -215,18 +215,21 @@ class Encoder:
         precision: Precision = "fp32",
         batch_tokens: int = 4096,
         max_length: int | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Embed texts: unit vectors of shape (texts, dim), float32, in the order given.
 
         Texts of like length share a batch of at most `batch_tokens` tokens, padding included. Texts with
         the same tokens are embedded once, so that they get the same vector to the last bit.
         `precision` bf16 multiplies matrices in bfloat16, and sums residuals, norms and pooling in float32;
-        raises BadInput if the device has it not in hardware.
+        raises BadInput if the device has it not in hardware. `progress` is called after every batch with the
+        number of texts embedded so far, and at last with that of all.
         """
         if precision == "bf16" and hardware_precision(self.device.type) != "bf16":
             device = self.device.type
             raise BadInput(f"precision bf16: this {device} does not compute it in hardware; take fp32.")
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)  # (texts, dim)
+        embedded = 0
         same_as = np.arange(len(texts))  # (texts,) the row that has the same tokens and is embedded
         training = self.model.training
         self.model.eval()
@@ -241,10 +244,15 @@ class Encoder:
                     with autocast:
                         features = transformer({"input_ids": input_ids, "attention_mask": attention_mask})
                     vectors[rows] = self._pool(features).cpu().numpy()  # (batch, dim)
+                    embedded += len(rows)
+                    if progress is not None:
+                        progress(embedded)
         finally:
             self.model.train(training)
         repeated = np.flatnonzero(same_as != np.arange(len(texts)))
         vectors[repeated] = vectors[same_as[repeated]]
+        if progress is not None and len(repeated):
+            progress(len(texts))
         return vectors
 
     def _batches(

@@ -58,16 +58,21 @@ def evaluate(
     total = sum(len(texts) for texts in (*task.queries.values(), *task.documents.values()))
     done = 0
 
+    def tell(of_block: int) -> None:
+        if progress is not None:
+            progress(done + of_block, total)
+
     def encode(parts: Iterable[Texts], kind: Kind) -> Iterator[NDArray[np.float32]]:
         nonlocal done
         queries = kind == "query"
         length = config.max_query_length if queries else config.max_document_length
         shipped = encoder.shipped_query_length if queries else encoder.shipped_passage_length
         for some in in_blocks(parts):
-            yield encoder.encode(some, kind, precision=config.precision, max_length=length or shipped)
+            vectors = encoder.encode(
+                some, kind, precision=config.precision, max_length=length or shipped, progress=tell
+            )
             done += len(some)
-            if progress is not None:
-                progress(done, total)
+            yield vectors
 
     rows = ScoreRows(task.name)
     with tempfile.TemporaryDirectory(prefix="hybrid-") as folder:

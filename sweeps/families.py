@@ -1,10 +1,10 @@
 """One level for every comparison of a declared family.
 
-Single-step max-T (Westfall & Young, 1993; Hothorn, Bretz & Westfall, 2008), so that the bounds printed
-are the bounds that decide. All comparisons of a family share the same query clusters, so one draw of
-multipliers over clusters serves them all; their seed parts cannot be correlated reliably from a
-handful of seeds and are drawn independently, which for parts that are in truth positively correlated
-(they share the reference) is the unfavourable case (Slepian's inequality).
+Single-step max-T in a normal approximation (Hothorn, Bretz & Westfall 2008), so that the bounds printed
+are the bounds that decide. All comparisons of a family share the same query clusters, whose contributions
+give their correlation; their seed parts cannot be correlated reliably from a handful of seeds and enter as
+uncorrelated, which for parts that are in truth positively correlated (they share the reference) is the
+unfavourable case (Slepian's inequality).
 """
 
 from __future__ import annotations

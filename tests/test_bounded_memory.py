@@ -24,7 +24,7 @@ hybrid.bm25._BLOCK = 5_000
 
 class Hashed:
     dim, device, shipped_query_length, shipped_passage_length = 64, "cpu", 64, 64
-    def encode(self, texts, kind, *, precision, max_length):
+    def encode(self, texts, kind, *, precision, max_length, progress=None):
         rows = [hashlib.shake_128(text.encode()).digest(64) for text in texts]
         return np.frombuffer(b"".join(rows), np.int8).reshape(-1, 64).astype(np.float32) / 600
 

@@ -47,6 +47,17 @@ def test_batches_change_neither_order_nor_vectors(encoder, batch_tokens):
     np.testing.assert_allclose(backwards[::-1], expected, atol=2e-6)
 
 
+def test_every_batch_tells_how_many_texts_are_embedded_and_the_end_that_all_are(encoder):
+    told: list[int] = []
+    encoder.encode(TEXTS, "query", batch_tokens=1, progress=told.append)
+    assert told == sorted(set(told))
+    assert told[-1] == len(TEXTS)
+    assert len(told) > len(TEXTS) / 2
+    twice: list[int] = []
+    encoder.encode([TEXTS[0]] * 3, "query", progress=twice.append)
+    assert twice == [1, 3]
+
+
 def test_many_texts_are_tokenised_in_chunks(encoder, monkeypatch):
     monkeypatch.setattr("hybrid.encoder._TEXTS_TOKENISED_TOGETHER", 3)
     texts = [f"{word} {number}" for number, word in enumerate(["cat", "a long dog", "bird"] * 5)]

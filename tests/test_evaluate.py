@@ -30,8 +30,10 @@ class TableEncoder:
     def dim(self) -> int:
         return len(next(iter(self.table.values())))
 
-    def encode(self, texts, kind, *, precision, max_length):  # noqa: ARG002
+    def encode(self, texts, kind, *, precision, max_length, progress):  # noqa: ARG002
         self.lengths.add((kind, max_length))
+        progress(1)
+        progress(len(texts))
         for text in texts:
             self.asked[text] = self.asked.get(text, 0) + 1
         return np.array([self.table[text] for text in texts], dtype=np.float32).reshape(len(texts), self.dim)
@@ -103,7 +105,7 @@ def test_every_text_is_encoded_once_and_with_the_shipped_lengths():
     evaluate(encoder, parallel_task(), EvalConfig(), progress=lambda done, total: seen.append((done, total)))
     assert set(encoder.asked.values()) == {1}
     assert encoder.lengths == {("query", 11), ("passage", 22)}
-    assert seen == [(4, 9), (9, 9)]
+    assert seen == [(1, 9), (4, 9), (5, 9), (9, 9)]
     evaluate(encoder, parallel_task(), EvalConfig(max_query_length=5, max_document_length=6))
     assert {("query", 5), ("passage", 6)} < encoder.lengths
 
