@@ -47,7 +47,9 @@ def _safe_range(report: Mapping[str, Any], axis: str) -> Iterable[Table]:
     notes = [
         *generated_notes(report),
         f"Tested in fixed order {order}, each step at one-sided level {share:g}, until one is not shown to "
-        f"stay within {100 * rail['margin']:g} of the reference. Bounds: the simultaneous band of the curve.",
+        f"stay within {100 * rail['margin']:g} of the reference. Bounds: the simultaneous band of the curve, "
+        f"each side at {rail['level']:g}; its edges are not the bounds that the sequence tests. "
+        + ("A family of its own, beside that of the verdicts." if axis == "mono_ratio" else "Exploratory."),
     ]
     title = f"Safe range of {axis}: {curves[0]['title']}"
     columns = [axis, "Δ", "tested"]

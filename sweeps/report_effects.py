@@ -122,6 +122,7 @@ def safe_sentence(axis: str, curve: Mapping[str, Any]) -> str:
             for edge, at in (("lower", safe["crossing_lower"]), ("upper", safe["crossing_upper"]))
         )
         text += f"; the curve falls through the margin at {safe['crossing']:.2f} ({ends})"
+    text += "" if axis == MONO else "; exploratory"
     return f"{text if where else text[0].upper() + text[1:]}."
 
 
