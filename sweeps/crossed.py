@@ -122,10 +122,10 @@ def half_width(
     With S² = t²(df_seed)·var_seed and Q² = t²(df_query)·var_query, √(S² + Q²) is the recovery of
     variance estimates (Howe, JASA 1974; Zou & Donner, Stat. Med. 2008): exact where one part vanishes
     and too wide between. The width is therefore √(Q² + S⁴/(S² + κQ²)), κ = (1 − t²_query/t²_seed)⁴,
-    which takes back part of the excess. For normal data its 95% interval covers 95.0 to 96.9% for 3 or
-    more seeds and 95.0 to 98.4% for 2, whatever the ratio of the parts; one-sided errors exceed a
-    level by less than a hundredth of it. Satterthwaite's t covers as little as 87% at 2 seeds and
-    92% at 3 (benchmarks/degradation.py shows both).
+    which takes back part of the excess. For normal data its 95% interval covers 94.9 to 96.9% for 3 or
+    more seeds and 95.0 to 98.2% for 2, whatever the ratio of the parts; one-sided errors exceed a
+    level by at most a hundredth of it down to 2.5%, by less than 3% of it down to 0.1%. Satterthwaite's
+    t covers as little as 87% at 2 seeds and 92% at 3 (benchmarks/degradation.py shows both).
     """
     t_seed, t_query = t_quantile(level, df_seed), t_quantile(level, df_query)
     seed, query = t_seed**2 * np.asarray(var_seed), t_query**2 * np.asarray(var_query)
