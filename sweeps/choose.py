@@ -9,6 +9,7 @@ import numpy as np
 
 from hybrid.errors import BadInput
 from hybrid.scores import LOWER_IS_BETTER, MEASURES
+from sweeps.axis_words import value_words
 from sweeps.guardrail import Rail, guardrails, kind_of_bounds
 from sweeps.plan import Arm, Plan, Trial
 from sweeps.results import Results
@@ -75,7 +76,8 @@ def choose_each(plan: Plan, results: Results, axis: str) -> list[Choice]:
     for value in values:
         own = [c for c in candidates if plan.arm(c.arm).axes[axis] == value]
         title = slug(f"champion-{value}" if isinstance(value, str) else f"champion-{axis}-{value}")
-        found.append(_choice(plan, own, _best(own, f"{axis} {value}"), title, f"{axis} {value}"))
+        where = f"{axis} {value_words(axis, value)}"
+        found.append(_choice(plan, own, _best(own, where), title, where))
     return found
 
 

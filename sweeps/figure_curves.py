@@ -8,8 +8,8 @@ from sweeps.figure_looks import (
     COLOURS,
     MARKERS,
     VERDICT_COLOURS,
-    axes_words,
     legend,
+    legend_words,
     look,
     share_limits,
     widen,
@@ -25,7 +25,7 @@ def safe_panels(report: Mapping[str, Any]) -> list[Panel]:
     panels = []
     for curve in curves:
         scale = 100 if curve["points_scale"] else 1
-        where = axes_words(curve["fixed"])
+        where = legend_words(curve["fixed"])
         caption = (
             f"Difference of {curve['title']} to mono_ratio {curve['reference']:g} with its simultaneous "
             f"{100 - 200 * report['guardrail']['level']:g}% band; dotted: the margin. Filled green: shown "
@@ -105,7 +105,7 @@ def curve_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
             colour, marker = look(report, block)
             x_of = {a["alias"]: a["axes"].get("mono_ratio") for a in report["arms"]}
             points = sorted((x_of[alias], alias) for alias in block["arms"] if alias in values)
-            _line(panel, report, series, points, values, (colour, marker), axes_words(block["axes"]))
+            _line(panel, report, series, points, values, (colour, marker), legend_words(block["axes"]))
         for arm in report["arms"]:
             if arm["untouched"] and arm["alias"] in values:
                 y = values[arm["alias"]]["mean"] * scale
@@ -142,7 +142,7 @@ def batch_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
                 fixed = {axis: value for axis, value in curve["fixed"].items() if axis != "backbone"}
                 style = (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
                 points = [(p["x"], p["arm"]) for p in curve["points"] if p["arm"] in values]
-                _line(panel, report, series, points, values, style, axes_words(fixed), "batch_size")
+                _line(panel, report, series, points, values, style, legend_words(fixed), "batch_size")
             sizes = sorted({point["x"] for curve in own for point in curve["points"]})
             panel.axes.set_xscale("log", base=2)
             panel.axes.set_xticks(sizes, [f"{size:g}" for size in sizes])

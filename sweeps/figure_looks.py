@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from sweeps.axis_words import value_words
 from sweeps.drawing import Panel
 
 COLOURS = ("#2f86c9", "#d9822b", "#2a9d6f", "#b85fb0", "#c0504d", "#8a7a2f", "#5b6ee1", "#7f7f7f")
@@ -28,17 +29,13 @@ def look(report: Mapping[str, Any], block: Mapping[str, Any]) -> tuple[str, str]
     return colour, MARKERS[alike.index(block) % len(MARKERS)]
 
 
-def axes_words(axes: Mapping[str, Any]) -> str | None:
+def legend_words(axes: Mapping[str, Any]) -> str | None:
     """Legend entry: the values of a block's axes."""
     words = [
-        f"{axis.removesuffix('_size')} {value:g}" if isinstance(value, int | float) else str(value)
+        value if isinstance(value, str) else f"{axis.removesuffix('_size')} {value_words(axis, value)}"
         for axis, value in axes.items()
     ]
     return ", ".join(words) or None
-
-
-def short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def widen(axes: Axes, span: float) -> None:

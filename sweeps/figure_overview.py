@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hybrid.scores import MEASURES
+from sweeps.axis_words import value_words
 from sweeps.drawing import TEXT, Panel, hover, new_panel
-from sweeps.figure_looks import COLOURS, axes_words, legend, look, short
+from sweeps.figure_looks import COLOURS, legend, legend_words, look
 
 
 def pareto_panels(report: Mapping[str, Any]) -> list[Panel]:
@@ -27,13 +28,15 @@ def pareto_panels(report: Mapping[str, Any]) -> list[Panel]:
     labels: list[tuple[bool, float, float, str]] = []
     for block in report["blocks"]:
         colour, marker = look(report, block)
-        title = axes_words(block["axes"])
+        title = legend_words(block["axes"])
         for alias in (*block["arms"], *block["untouched"]):
             if alias not in points or (arms[alias]["untouched"] and alias in {label[3] for label in labels}):
                 continue
             one, untouched = points[alias], arms[alias]["untouched"]
             x, y, share = one["zero_shot"] * 100, one["in_domain"] * 100, one["probability"]
-            label = "/".join(short(arms[alias]["axes"][axis]) for axis in block["row_axes"] if not untouched)
+            label = "/".join(
+                value_words(axis, arms[alias]["axes"][axis]) for axis in block["row_axes"] if not untouched
+            )
             sure = "" if share is None else f" ({100 * share:.0f})"
             labels.append((not one["front"], x, y, alias if untouched else f"{label or alias}{sure}"))
             panel.axes.plot(

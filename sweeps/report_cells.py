@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeps.axis_words import value_words
 from sweeps.tables import Cell, number
 
 _HELD_FIRST = (
@@ -74,7 +75,7 @@ def arm_label(arm: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     """The arm by the axes its block varies."""
     if arm["untouched"]:
         return "untouched"
-    text = " / ".join(plain(arm["axes"][axis]) for axis in block["row_axes"]) or arm["alias"]
+    text = " / ".join(value_words(axis, arm["axes"][axis]) for axis in block["row_axes"]) or arm["alias"]
     incomplete = arm["trials_done"] < arm["trials"]
     return f"{text} ({arm['trials_done']} of {arm['trials']} seeds)" if incomplete else text
 
@@ -95,7 +96,7 @@ def arm_column(report: Mapping[str, Any]) -> str:
 def held_note(report: Mapping[str, Any]) -> str:
     """What was the same in all trained arms, shortened to what a reader of a table must know."""
     held = report["held_fixed"]
-    parts = [f"{name} {plain(held[name])}" for name in _HELD_FIRST if name in held]
+    parts = [f"{name} {value_words(name, held[name])}" for name in _HELD_FIRST if name in held]
     follows = "updates" if report["hold"] == "examples" else "examples"
     swept = len(report["axes"].get("batch_size", ())) > 1
     tail = f" (hold: {report['hold']}; {follows} change with batch_size)" if swept else ""
@@ -106,16 +107,6 @@ def generated_notes(report: Mapping[str, Any]) -> list[str]:
     """What every table of the embedded world begins its notes with; empty for real data."""
     note = "Generated data, the embedded world: a demonstration of the machinery, not a result."
     return [note] if report["synthetic"] else []
-
-
-def fixed_words(fixed: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis} {plain(value)}" for axis, value in fixed.items())
-
-
-def plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " + ".join(str(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def scale_of(series: Mapping[str, Any]) -> tuple[float, int]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hybrid.scores import MEASURES
-from sweeps.report_cells import bounds_cell, fixed_words, generated_notes
+from sweeps.axis_words import axes_words
+from sweeps.report_cells import bounds_cell, generated_notes
 from sweeps.tables import Block, Cell, Row, Table, number
 
 _TESTED = {
@@ -41,7 +42,7 @@ def _safe_range(report: Mapping[str, Any], axis: str) -> Iterable[Table]:
                 continue
             band = bounds_cell(point, "", points=curve["points_scale"])
             rows.append(Row([first, band, Cell(_TESTED[point["tested"]], point["note"])]))
-        blocks.append(Block(fixed_words(curve["fixed"]), rows))
+        blocks.append(Block(axes_words(curve["fixed"]), rows))
     rail, share = report["guardrail"], curves[0]["safe"]["level"]
     order = "from the reference down" if axis == "mono_ratio" else "from the reference up"
     notes = [
@@ -64,8 +65,8 @@ def _curves(report: Mapping[str, Any], axis: str) -> Iterable[Table]:
     series = list(dict.fromkeys(curve["series"] for curve in curves))
     titles = {curve["series"]: curve["title"] for curve in curves}
     blocks = []
-    for fixed in dict.fromkeys(fixed_words(curve["fixed"]) for curve in curves):
-        own = {curve["series"]: curve for curve in curves if fixed_words(curve["fixed"]) == fixed}
+    for fixed in dict.fromkeys(axes_words(curve["fixed"]) for curve in curves):
+        own = {curve["series"]: curve for curve in curves if axes_words(curve["fixed"]) == fixed}
         at = {(name, point["x"]): point for name, curve in own.items() for point in curve["points"]}
         rows = []
         for x in dict.fromkeys(x for _, x in at):
@@ -103,8 +104,8 @@ def _interactions(report: Mapping[str, Any]) -> Iterable[Table]:
             Row(
                 [
                     Cell(one["title"]),
-                    Cell(fixed_words({one["axis"]: one["z"], **one["fixed"]})),
-                    Cell(fixed_words({one["axis"]: one["base"]})),
+                    Cell(axes_words({one["axis"]: one["z"], **one["fixed"]})),
+                    Cell(axes_words({one["axis"]: one["base"]})),
                     Cell(f"{one['x']:g}", value=one["x"]),
                     bounds_cell(one, "", points=one["points_scale"]),
                 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.axis_words import axes_words
 from sweeps.claims import TAIL
 from sweeps.comparisons import FEWEST_SEEDS, Judged
 from sweeps.dose import DoseResponse, dose_response, exchange_rate, interactions
@@ -244,7 +245,7 @@ def _varying(plan: Plan) -> list[str]:
 
 
 def _where(fixed: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis} {value}" for axis, value in fixed.items()) + ": " if fixed else ""
+    return f"{axes_words(fixed)}: " if fixed else ""
 
 
 def _is_number(value: Any) -> bool:

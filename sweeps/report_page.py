@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from hybrid.scores import MEASURES
+from sweeps.axis_words import value_words
 from sweeps.drawing import Drawn
 from sweeps.report_cells import held_note
 from sweeps.report_effects import safe_sentence
@@ -100,6 +101,7 @@ def render_page(report: Mapping[str, Any], tables: Sequence[Table], figures: Seq
         report=report,
         sections=sections_of(report, tables, figures),
         many=MANY,
+        axes=_axes(report),
         arms_trained=sum(not arm["untouched"] for arm in report["arms"]),
         verdict_words=WORDS,
         held=held_note(report),
@@ -107,6 +109,14 @@ def render_page(report: Mapping[str, Any], tables: Sequence[Table], figures: Seq
         unrun=[trial["label"] for trial in report["trials"] if trial["state"] == "missing"],
         css=_template("report.css"),
         script=_template("report.js"),
+    )
+
+
+def _axes(report: Mapping[str, Any]) -> str:
+    """Every axis with all its values."""
+    axes = report["axes"].items()
+    return "; ".join(
+        f"{axis} {', '.join(value_words(axis, value) for value in values)}" for axis, values in axes
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from hybrid.scores import MEASURES
+from sweeps.axis_words import axes_words
 from sweeps.report_cells import (
     arm_column,
     arm_kind,
@@ -102,7 +103,7 @@ def _value_notes(report: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]])
 
 
 def _difference_note(report: Mapping[str, Any]) -> str:
-    reference = ", ".join(f"{axis} {value}" for axis, value in report["reference"].items())
+    reference = axes_words(report["reference"])
     few = len(report["seeds"])
     text = (
         f"Δ: paired difference to the reference arm ({reference}, other axes equal) with its 95% interval, "

@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from hybrid.scores import MEASURES
+from sweeps.axis_words import axes_words
 from sweeps.comparisons import FEWEST_SEEDS, Judged
 from sweeps.degradation import DEGRADATION, INCONCLUSIVE, MACRO, NO_DEGRADATION, REFUSED, Verdict
 from sweeps.plan import Plan
@@ -121,7 +122,7 @@ def _without_reference(plan: Plan) -> list[str]:
     lost = [arm.alias for arm in plan.arms if not arm.untouched and arm.reference is None]
     if not lost:
         return []
-    axes = ", ".join(f"{axis} {value}" for axis, value in plan.sweep.reference.items())
+    axes = axes_words(plan.sweep.reference)
     return [
         f"{', '.join(lost)}: the sweep has no arm with {axes} and the same other axes, so there is nothing "
         "to compare with."

@@ -78,7 +78,7 @@ def test_an_arm_for_which_the_sweep_has_no_reference_is_named(made):
     arms = tuple(replace(arm, reference=None) if arm.alias == "m0" else arm for arm in plan.arms)
     report, text = seen(replace(plan, arms=arms), store)
     assert set(declared(report)) == {"m0.5"}
-    assert "m0: the sweep has no arm with mono_ratio 1.0 and the same other axes" in text
+    assert "m0: the sweep has no arm with mono_ratio 1 and the same other axes" in text
 
 
 @pytest.mark.parametrize(("seeds", "words"), [((1,), "1 seed is too few"), ((1, 2), "2 seeds are too few")])
