@@ -223,7 +223,7 @@ class Encoder:
         the same tokens are embedded once, so that they get the same vector to the last bit.
         `precision` bf16 multiplies matrices in bfloat16, and sums residuals, norms and pooling in float32;
         raises BadInput if the device has it not in hardware. `progress` is called after every batch with the
-        number of texts embedded so far, and at last with that of all.
+        number of texts embedded so far; the last call, if there are texts, is with all of them.
         """
         if precision == "bf16" and hardware_precision(self.device.type) != "bf16":
             device = self.device.type

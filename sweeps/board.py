@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.axis_words import value_words
 from sweeps.budget import Budget
-from sweeps.estimate import share_done
+from sweeps.estimate import Work
 from sweeps.plan import Trial
 from sweeps.status import duration, progress_path
 from sweeps.store import Store
@@ -34,7 +35,7 @@ _ORDER = ("running", "waiting", "failed", "done", "stopped")
 @dataclass
 class _Row:
     trial: Trial
-    cost: float  # relative to the other trials
+    work: Work
     state: str = "waiting"  # waiting, running, done, failed, stopped
     doing: str = ""
     share: float = 0.0
@@ -52,12 +53,12 @@ class Board:
         store: Store,
         name: str,
         trials: Sequence[Trial],
-        costs: Sequence[float],
+        work: Sequence[Work],
         budget: Budget,
         out: IO[str] | None = None,
     ) -> None:
         self._store, self._name, self._budget = store, name, budget
-        self._rows = [_Row(trial, cost) for trial, cost in zip(trials, costs, strict=True)]
+        self._rows = [_Row(trial, left) for trial, left in zip(trials, work, strict=True)]
         self._counts = Counter({"waiting": len(self._rows)})
         self._slots = 1  # most trials seen running at once
         self._ended_cost = self._ended_seconds = 0.0
@@ -112,7 +113,7 @@ class Board:
         self._set(row, state)
         row.share, row.seconds = 1.0, time.monotonic() - row.started
         if state == "done":
-            self._ended_cost += row.cost
+            self._ended_cost += row.work.cost
             self._ended_seconds += row.seconds
         if self._console.is_terminal or state == "failed":
             ended = self._counts["done"] + self._counts["failed"]
@@ -171,7 +172,7 @@ class Board:
         if rate is None:
             return None
         return [
-            (row, max(0.0, row.cost * rate - (now - row.started if row.state == "running" else 0.0)))
+            (row, max(0.0, row.work.cost * rate - (now - row.started if row.state == "running" else 0.0)))
             for row in self._rows
             if row.state in ("running", "waiting")
         ]
@@ -182,9 +183,9 @@ class Board:
             return self._ended_seconds / self._ended_cost
         now, seconds, cost = time.monotonic(), 0.0, 0.0
         for row in self._rows:
-            share = share_done(row.trial, row.doing, row.share) if row.state == "running" else 0.0
+            share = row.work.share_behind(row.doing, row.share) if row.state == "running" else 0.0
             if share > _ENOUGH:
-                seconds, cost = seconds + now - row.started, cost + share * row.cost
+                seconds, cost = seconds + now - row.started, cost + share * row.work.cost
         return seconds / cost if cost else None
 
     def _summary(self) -> str:
@@ -206,7 +207,8 @@ class Board:
             table.add_column(heading, no_wrap=True, justify="right")
         rows = sorted(self._rows, key=lambda row: _ORDER.index(row.state))
         for row in rows[:_SHOWN]:
-            values = [str(row.trial.arm.axes.get(axis, "")) for axis in axes]
+            own = row.trial.arm.axes
+            values = [value_words(axis, own[axis]) if axis in own else "" for axis in axes]
             seed = "untouched" if row.trial.seed is None else str(row.trial.seed)
             running = row.state == "running"
             seconds = time.monotonic() - row.started if running else row.seconds

@@ -151,7 +151,7 @@ def _add_verdict(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     option("--measure", metavar="NAME", help="one measure alone")
     option("--data-root", type=Path, metavar="DIR", help="folder of data sets, with --spec")
     option("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field, with --spec")
-    option("--all", action="store_true", help="show other groups and measures than the declared ones, too")
+    option("--all", action="store_true", help="show all groups and measures, as --json does")
     option("--json", action="store_true", help="print one JSON object and nothing else")
     verdict.set_defaults(command=commands.verdict)
 

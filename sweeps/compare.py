@@ -25,7 +25,7 @@ from sweeps.plan import Plan
 from sweeps.results import HEADLINE, Results, load_results
 from sweeps.series import REPORTED, SETTING_WORDS
 from sweeps.spec import Sweep
-from sweeps.spec_fields import TRAIN_FIELDS, plain
+from sweeps.spec_fields import TRAIN_FIELDS, as_written
 from sweeps.store import Store
 from sweeps.tables import Block, Cell, Row, Table, number
 
@@ -248,7 +248,7 @@ def _spec_differences(a: Sweep, b: Sweep) -> list[tuple[str, str, str]]:
 
 def _trained(sweep: Sweep, name: str) -> str:
     values = sweep.axes.get(name) or ((sweep.train[name],) if name in sweep.train else ())
-    return " | ".join(plain(value) for value in values)
+    return " | ".join(as_written(value) for value in values)
 
 
 def _flat(name: str, value: Any) -> dict[str, str]:

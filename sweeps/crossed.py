@@ -124,7 +124,7 @@ def half_width(
     and too wide between. The width is therefore √(Q² + S⁴/(S² + κQ²)), κ = (1 − t²_query/t²_seed)⁴,
     which takes back part of the excess. For normal data its 95% interval covers 94.9 to 96.9% for 3 or
     more seeds and 95.0 to 98.2% for 2, whatever the ratio of the parts; one-sided errors exceed a
-    level by at most a hundredth of it down to 2.5%, by less than 3% of it down to 0.1%. Satterthwaite's
+    level by about a hundredth of it at most down to 2.5%, by less than 3% of it down to 0.1%. Satterthwaite's
     t covers as little as 87% at 2 seeds and 92% at 3 (benchmarks/degradation.py shows both).
     """
     t_seed, t_query = t_quantile(level, df_seed), t_quantile(level, df_query)
@@ -172,8 +172,8 @@ def combine(parts: Sequence[Crossed], weights: Sequence[float]) -> Crossed:
     """The weighted sum of means of different sets, with the same seeds in the same order.
 
     The sets are fixed. A seed's effects on several sets add up within the seed, so their covariance
-    is in A. A cluster that occurs in several sets adds up within the cluster; sets that share none
-    stay separate strata.
+    is in A. A cluster that occurs in several parts (splits, settings, levels of one set) adds up
+    within the cluster; parts that share none stay separate strata.
     """
     if len(parts) == 1 and weights[0] == 1.0:
         return parts[0]

@@ -89,22 +89,47 @@ def assumed_hours(plan: "Plan") -> Assumed | None:
     return Assumed(train, measure, sentence)
 
 
-def relative_costs(plan: "Plan", trials: Sequence["Trial"]) -> list[float]:
-    """What each still takes, relative to the others: texts through the encoder times bytes of its weights.
+@dataclass(frozen=True)
+class Work:
+    """What a trial still takes: texts to train on and tasks to measure, by an encoder of some weight."""
 
-    Counted is what the store lacks of it. A training that was begun counts half: how far it got is not read
-    before it goes on. A backbone whose files tell no size counts as one of the middle.
+    training: float  # texts
+    tasks: tuple[str, ...] = ()
+    weight: float = 1.0  # relative to the other trials
+
+    @property
+    def cost(self) -> float:
+        return self.weight * self._texts
+
+    def share_behind(self, doing: str, share: float) -> float:
+        """How much of it lies behind a trial, 0 to 1, that is at `share` of what it is `doing`."""
+        texts = 0.0
+        if doing == "training":
+            texts = share * self.training
+        elif doing in self.tasks:
+            texts = self.training + _MEASURED * (self.tasks.index(doing) + share)
+        return texts / (self._texts or 1)
+
+    @property
+    def _texts(self) -> float:
+        return self.training + _MEASURED * len(self.tasks)
+
+
+def work_left(plan: "Plan", trials: Sequence["Trial"]) -> list[Work]:
+    """What the store lacks of each trial of a plan.
+
+    A training that was begun counts half: how far it got is not read before it goes on. A backbone whose
+    files tell no size counts as one of the middle.
     """
     sizes = {name: _weights(name) for name in {trial.backbone for trial in trials}}
     middle = median([size for size in sizes.values() if size] or [1])
-    return [float((sizes[trial.backbone] or middle) * _texts_left(plan, trial)) for trial in trials]
-
-
-def _texts_left(plan: "Plan", trial: "Trial") -> float:
-    training = float(_trained(trial)) if plan.lacks_training(trial) else 0.0
-    if trial.train_key in plan.begun:
-        training /= 2
-    return training + _MEASURED * len(plan.missing_tasks(trial))
+    found = []
+    for trial in trials:
+        training = float(_trained(trial)) if plan.trains(trial) else 0.0
+        if (trial.merges or trial.train_key) in plan.begun:
+            training /= 2
+        found.append(Work(training, plan.missing_tasks(trial), float(sizes[trial.backbone] or middle)))
+    return found
 
 
 def _weights(backbone: str) -> int:
@@ -114,16 +139,6 @@ def _weights(backbone: str) -> int:
         return 0
     formats = (folder.glob(pattern) for pattern in ("**/*.safetensors", "**/*.bin"))
     return next((size for files in formats if (size := sum(file.stat().st_size for file in files))), 0)
-
-
-def share_done(trial: "Trial", doing: str, share: float) -> float:
-    """How much of a trial's cost lies behind it, 0 to 1, while it is at `share` of what it is `doing`."""
-    tasks, texts = list(trial.scores), 0.0
-    if doing == "training":
-        texts = share * _trained(trial)
-    elif doing in tasks:
-        texts = _trained(trial) + _MEASURED * (tasks.index(doing) + share)
-    return texts / (_trained(trial) + _MEASURED * len(tasks) or 1)
 
 
 def _trained(trial: "Trial") -> int:

@@ -30,7 +30,7 @@ def look(report: Mapping[str, Any], block: Mapping[str, Any]) -> tuple[str, str]
 
 
 def legend_words(axes: Mapping[str, Any]) -> str | None:
-    """Legend entry: the values of a block's axes."""
+    """Legend entry: the values of a block's axes, short: names stand alone, batch_size is batch."""
     words = [
         value if isinstance(value, str) else f"{axis.removesuffix('_size')} {value_words(axis, value)}"
         for axis, value in axes.items()

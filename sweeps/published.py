@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid.scores import MEASURES
+from sweeps.axis_words import value_words
 from sweeps.plan import Trial
 from sweeps.results import Results
 from sweeps.series import SETTING_WORDS
@@ -77,7 +78,7 @@ def beside_paper(results: Results) -> Table | None:
     for alias, trial in of_paper.items():
         if trial.train is not None:
             rest = {k: v for k, v in trial.arm.axes.items() if k not in ("mono_ratio", "backbone")}
-            key = (trial.backbone, *(f"{axis} {value}" for axis, value in rest.items()))
+            key = (trial.backbone, *(f"{axis} {value_words(axis, value)}" for axis, value in rest.items()))
             groups.setdefault(key, {})[trial.train.mono_ratio] = alias
     mixtures = list(dict.fromkeys((one.mixture, one.mono_ratio) for one in published()))
     columns = ["data set", "measure"]

@@ -16,7 +16,7 @@ from typing import IO
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, cluster_address, cluster_size, gcs_address, ray_cluster
-from sweeps.estimate import relative_costs
+from sweeps.estimate import work_left
 from sweeps.failures import causes
 from sweeps.head_watch import HeadWatch
 from sweeps.lease import Lease, lease_token, others_running
@@ -161,11 +161,11 @@ def _run(
         return []
     expected = check_cluster(left, store, data_root, plan, say)
     _describe(store, plan)
-    costs = dict(zip(map(id, left), relative_costs(plan, left), strict=True))
+    work = dict(zip(map(id, left), work_left(plan, left), strict=True))
     beside = _run_by_others(store, sweep, left, say)
-    left = sorted(left, key=lambda t: (t.train_key in beside, -costs[id(t)], t.backbone))
+    left = sorted(left, key=lambda t: (t.train_key in beside, -work[id(t)].cost, t.backbone))
     chosen = left[: budget.trials_left]
-    with Board(store, sweep.name, chosen, [costs[id(trial)] for trial in chosen], budget, out) as board:
+    with Board(store, sweep.name, chosen, [work[id(trial)] for trial in chosen], budget, out) as board:
         return schedule(
             chosen, store, data_root, board, budget, folder,
             max_concurrent=max_concurrent, on_trial=lambda _: changed(), expected=expected,

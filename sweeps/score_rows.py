@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hybrid.data.levels import queries_of
 from hybrid.errors import BadInput
 from sweeps.crossed import Floats, Ints
 
@@ -144,13 +145,13 @@ def _clusters(
 ) -> tuple[Ints, tuple[str, ...]]:
     """Codes (rows,) of what is resampled: the cluster_id within its set, or the query where there is none.
 
-    Ids are often bare numbers, so that equal ones of different sets mean nothing. NanoBEIR's queries are
-    those of the whole set.
+    Ids are often bare numbers, so that equal ones of different sets mean nothing. Splits and levels of a set
+    have its queries, NanoBEIR's among them.
     """
     given, clusters = codes["cluster_id"], names["cluster_id"]
     absent = np.array([name is None for name in clusters])[given]
     own = np.where(absent, codes["query_id"] + len(clusters), given)
-    of_task = [set_of(str(name)).removeprefix("nano-") for name in names["task"]]
+    of_task = [set_of(queries_of(str(name))) for name in names["task"]]
     sets = {name: at for at, name in enumerate(dict.fromkeys(of_task))}
     independent, _ = joint(np.array([sets[name] for name in of_task])[codes["task"]], own)
     if not absent.any():

@@ -21,6 +21,7 @@ from ray.tune.search.searcher import Searcher
 
 from hybrid.errors import BadInput
 from sweeps.attended import Attended
+from sweeps.axis_words import axes_words
 from sweeps.budget import Budget
 from sweeps.failures import cause_of
 from sweeps.node_checks import Expected, refuse_other_machine
@@ -287,7 +288,7 @@ def _training(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(trial: Any) -> str:
-    return ", ".join(f"{axis} {value}" for axis, value in trial.config["point"].items())
+    return axes_words(trial.config["point"])
 
 
 class _Proposals:

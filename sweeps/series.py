@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER, PRIMARY_MEASURE
+from sweeps.axis_words import axes_words
 from sweeps.claims import MACRO, Verdict
 from sweeps.comparisons import Judged
 from sweeps.plan import Plan
@@ -39,7 +40,7 @@ def blocks_of(plan: Plan) -> list[dict[str, Any]]:
         block = blocks.setdefault(
             key,
             {
-                "title": ", ".join(f"{axis} {arm.axes.get(axis)}" for axis in block_axes),
+                "title": axes_words(dict(zip(block_axes, key, strict=True))),
                 "axes": dict(zip(block_axes, key, strict=True)),
                 "row_axes": row_axes,
                 "untouched": [a.alias for a in plan.arms if a.untouched and a.backbone == arm.backbone],

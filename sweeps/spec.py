@@ -12,10 +12,10 @@ from sweeps.spec_fields import (
     DEFAULTS,
     FOLLOWS,
     TRAIN_FIELDS,
+    as_written,
     check,
     check_train_field,
     did_you_mean,
-    plain,
 )
 from sweeps.spec_levels import read_levels
 from sweeps.spec_rules import (
@@ -256,7 +256,7 @@ def _train(source: Source, axes: Axes, notes: list[str]) -> dict[str, Any]:
     for name in fields:
         train[name] = default(name)
         if name in DEFAULTS:
-            notes.append(f"train.{name} is not given: {plain(train[name])} is taken")
+            notes.append(f"train.{name} is not given: {as_written(train[name])} is taken")
     return train
 
 

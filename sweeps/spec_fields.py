@@ -54,9 +54,11 @@ def _adapter(field: str) -> TypeAdapter[Any]:
     return TypeAdapter(annotated, config=_STRICT)
 
 
-def plain(value: Any) -> str:
-    """A value as a sentence shows it."""
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def as_written(value: Any) -> str:
+    """A value as a sweep file spells it; `sweeps.axis_words` has it in words."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(as_written, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def check_train_field(field: str, value: Any) -> tuple[Any, list[tuple[Path, str]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeps.secrets import has_password, redacted
 from sweeps.spec_axes import Axes
-from sweeps.spec_fields import TRAIN_FIELDS, check_train_field, did_you_mean, plain
+from sweeps.spec_fields import TRAIN_FIELDS, as_written, check_train_field, did_you_mean
 from sweeps.spec_sections import Assume, Evaluate, ResourceRule, Search
 from sweeps.spec_source import Source
 
@@ -29,9 +29,10 @@ def read_reference(
             for below, sentence in wrong:
                 source.mistake((*path, *below), sentence)
             if not wrong and reference[axis] not in axes.values[axis]:
-                listed = ", ".join(plain(met) for met in axes.values[axis])
+                listed = ", ".join(as_written(met) for met in axes.values[axis])
                 source.mistake(
-                    path, f"{plain(value)} is not in the grid; take one of {listed}, or add it to the axis"
+                    path,
+                    f"{as_written(value)} is not in the grid; take one of {listed}, or add it to the axis",
                 )
                 wrong = [((), "")]
             if wrong:
@@ -54,13 +55,13 @@ def read_reference(
     elif axes.values:
         axis = next(iter(axes.values))
         reference = {axis: axes.values[axis][0]}
-        notes.append(f"reference is not given: {axis} {plain(reference[axis])} is taken")
+        notes.append(f"reference is not given: {axis} {as_written(reference[axis])} is taken")
     if not axes.sound:
         return reference
     known = {tuple(point.values()) for point in points}
     lonely = [p for p in points if tuple({**p, **reference}.values()) not in known]
     if lonely:
-        shown = ", ".join(f"{axis} {plain(value)}" for axis, value in {**lonely[0], **reference}.items())
+        shown = ", ".join(f"{axis} {as_written(value)}" for axis, value in {**lonely[0], **reference}.items())
         source.mistake(
             ("reference",) if written else ("axes",),
             f"{len(lonely)} of {len(points)} arms have no reference arm; add {shown} to `include`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ def verdict_json(comparison: Comparison) -> dict[str, Any]:
 def print_verdicts(comparison: Comparison, console: Console, *, everything: bool = False) -> None:
     """One line per comparison, primary family first, and what lies behind refusals and open ones.
 
-    Shown are the primary family and its sets; `everything` adds other groups and measures.
+    Shown is the declared group and measure; `everything` adds the others.
     """
     shown = comparison.verdicts if everything else _declared(comparison)
     if not console.is_terminal:
@@ -136,11 +137,10 @@ def print_verdicts(comparison: Comparison, console: Console, *, everything: bool
     console.print(comparison.method, *comparison.notes, sep="\n", highlight=False)
 
 
-def _declared(comparison: Comparison) -> list[Verdict]:
-    """The verdicts of the primary family and of its sets; all where there is none."""
-    subjects = [(v.family.partition(": ")[2], v) for v in comparison.verdicts]
-    declared = {subject for subject, v in subjects if v.family.startswith("primary")}
-    return [v for subject, v in subjects if subject in declared or not declared]
+def _declared(comparison: Comparison) -> Sequence[Verdict]:
+    """All comparisons of the declared group and measure; all there are where none is declared."""
+    declared = {(v.group, v.measure) for v in comparison.primary}
+    return [v for v in comparison.verdicts if not declared or (v.group, v.measure) in declared]
 
 
 def _read(path: Path) -> pa.Table:

@@ -12,6 +12,7 @@ from typing import Any
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import ray_cluster
+from sweeps.estimate import Work
 from sweeps.plan import Trial, make_plan, prepare_sweep
 from sweeps.spec import read_spec
 from sweeps.store import Store
@@ -45,7 +46,7 @@ def main(spec: str, data_root: Path, place: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         ray_cluster(None),
-        Board(store, sweep.name, trials, [1.0] * len(trials), budget) as board,
+        Board(store, sweep.name, trials, [Work(1.0)] * len(trials), budget) as board,
     ):
         from sweeps.schedule import schedule
 

@@ -19,6 +19,7 @@ from trivial_trials import trivial_trials
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import ray_cluster
+from sweeps.estimate import Work
 from sweeps.plan import Trial
 from sweeps.spec_sections import Limits
 from sweeps.store import Store
@@ -68,7 +69,10 @@ def main(folder: Path, limits: Limits, kinds: list[str]) -> None:
     trials = trivial_trials(len(kinds), gpus=float(os.environ.get("FAULTY_GPUS", "0")), aliases=kinds)
     (folder / "ray").mkdir(parents=True, exist_ok=True)
     budget = Budget(limits, store, "faulty", trials)
-    with ray_cluster(None), Board(store, "faulty", trials, [1.0] * len(kinds), budget, sys.stdout) as board:
+    with (
+        ray_cluster(None),
+        Board(store, "faulty", trials, [Work(1.0)] * len(kinds), budget, sys.stdout) as board,
+    ):
         from sweeps.schedule import schedule
 
         schedule(

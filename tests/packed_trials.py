@@ -18,6 +18,7 @@ from trivial_trials import trivial_trials
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
+from sweeps.estimate import Work
 from sweeps.plan import Trial
 from sweeps.spec_sections import Limits
 from sweeps.store import Store
@@ -44,7 +45,7 @@ def main(count: int, gpus: float, most: int | None, together: int, store: Store)
     with (
         tempfile.TemporaryDirectory() as folder,
         ray_cluster(cluster.address),
-        Board(store, "packed", trials, [1.0] * count, budget) as board,
+        Board(store, "packed", trials, [Work(1.0)] * count, budget) as board,
     ):
         from sweeps.schedule import schedule
 

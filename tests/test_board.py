@@ -13,6 +13,7 @@ from trivial_trials import trivial_trials
 
 from sweeps.board import Board
 from sweeps.budget import Budget
+from sweeps.estimate import Work
 from sweeps.lease import Lease
 from sweeps.plan import Trial, prepare_sweep
 from sweeps.run import _describe
@@ -24,7 +25,7 @@ from sweeps.trial import run_trial
 
 
 def board_of(store: Store, trials: list[Trial], costs: list[float], out: io.StringIO) -> Board:
-    return Board(store, "a", trials, costs, Budget(Limits(), store, "a", trials), out)
+    return Board(store, "a", trials, list(map(Work, costs)), Budget(Limits(), store, "a", trials), out)
 
 
 def test_off_a_terminal_it_says_failures_alone_and_keeps_its_state_in_the_store(tmp_path: Path) -> None:
@@ -67,8 +68,9 @@ def test_before_any_trial_has_ended_the_pace_of_those_running_counts(
     """One of two trials of two tasks each is half through its first one after 10 s."""
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    trials = [replace(trial, scores={"a": None, "b": None}) for trial in trivial_trials(2)]
-    board = board_of(Store(tmp_path), trials, [3.0, 3.0], io.StringIO())
+    store, trials = Store(tmp_path), trivial_trials(2)
+    work = [Work(0.0, tasks=("a", "b"))] * 2
+    board = Board(store, "a", trials, work, Budget(Limits(), store, "a", trials), io.StringIO())
     board.start(0)
     assert board.seconds_left is None
     now += 10

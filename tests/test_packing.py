@@ -10,7 +10,8 @@ import pytest
 from small_sweep import write_small_sweep
 from sweep_process import environment, planned
 
-from sweeps.estimate import relative_costs
+from sweeps.estimate import Work, work_left
+from sweeps.plan import Trial
 from sweeps.store import Store
 
 
@@ -41,14 +42,12 @@ def test_what_trains_longer_costs_more_and_the_untouched_backbone_least(tmp_path
     trained = next(trial for trial in plan.trials if trial.train is not None)
     (untouched,) = [trial for trial in plan.trials if trial.train is None]
     assert trained.train is not None
-    longer = replace(trained, train=trained.train.model_copy(update={"steps": 2 * trained.train.steps}))
-    costs = relative_costs(plan, [longer, trained, untouched])
+    longer = replace(
+        trained, seed=99, train=trained.train.model_copy(update={"steps": 2 * trained.train.steps})
+    )
+    plan = replace(plan, trials=(longer, trained, untouched))
+    costs = [work.cost for work in work_left(plan, plan.trials)]
     assert costs[0] > costs[1] > costs[2] > 0
-    trained = replace(trained, train_key="k")
-    begun, over = replace(plan, begun=frozenset({"k"})), replace(plan, trained=frozenset({"k"}))
-    half, measured = (relative_costs(known, [trained])[0] for known in (begun, over))
-    assert costs[1] > half > measured == costs[2], "what the store has is not counted again"
-    assert half - measured == (costs[1] - measured) / 2
     weights = (tmp_path / "backbone" / "model.safetensors").stat().st_size
     assert costs[2] % weights == 0
     size = sum(file.stat().st_size for file in (tmp_path / "backbone").glob("**/*.safetensors"))
@@ -61,4 +60,36 @@ def test_what_trains_longer_costs_more_and_the_untouched_backbone_least(tmp_path
             file.unlink()
     (folders["larger"] / "pytorch_model.bin").write_bytes(bytes(3 * size))
     others = [replace(untouched, backbone=str(folder)) for folder in folders.values()]
-    assert relative_costs(plan, [untouched, *others]) == [costs[2], costs[2], 3 * costs[2], costs[2]]
+    of_others = [work.cost for work in work_left(plan, [untouched, *others])]
+    assert of_others == [costs[2], costs[2], 3 * costs[2], costs[2]]
+
+
+def test_what_the_store_has_of_a_trial_is_not_counted_again(tmp_path: Path) -> None:
+    spec, data_root = write_small_sweep(tmp_path)
+    plan = planned(tmp_path / "store", spec, data_root)
+    trained = replace(next(trial for trial in plan.trials if trial.train is not None), train_key="k")
+    merged = replace(trained, train_key="m", merges="k")
+
+    def left(trial: Trial, **known: frozenset[str]) -> Work:
+        (work,) = work_left(replace(plan, trials=(trial,), **known), [trial])  # type: ignore[arg-type]
+        return work
+
+    new, begun, over = (
+        left(trained),
+        left(trained, begun=frozenset("k")),
+        left(trained, trained=frozenset("k")),
+    )
+    assert new.training == 2 * begun.training > over.training == 0
+    assert new.tasks == over.tasks == tuple(trained.scores)
+    assert left(merged, begun=frozenset("k")).training == begun.training
+    assert left(merged, trained=frozenset("k")).training == 0, "averaging weights is no training"
+
+
+def test_the_share_behind_a_trial_is_of_what_was_left_of_it() -> None:
+    whole, measured = Work(2000.0, ("a", "b")), Work(0.0, ("b",))
+    assert whole.share_behind("starting", 0.5) == 0.0
+    assert whole.share_behind("training", 0.5) == 0.25
+    assert whole.share_behind("a", 0.0) == 0.5
+    assert whole.share_behind("b", 0.5) == 0.875
+    assert measured.share_behind("training", 1.0) == measured.share_behind("b", 0.0) == 0.0
+    assert measured.share_behind("b", 0.5) == 0.5

@@ -1,5 +1,6 @@
 """`sweeps verdict` on Parquet files, in-process and as a command."""
 
+import io
 import json
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def test_unknown_numbers_are_null_in_json_and_refusals_are_explained(tmp_path: P
     comparison = judge_file(path, reference="mono")
     text = json.dumps(verdict_json(comparison), allow_nan=False)
     assert '"refused"' in text
-    console = Console(record=True, width=160, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    console = Console(record=True, width=160, file=io.StringIO())
     print_verdicts(comparison, console)
     assert f"row {table.num_rows} has value nan" in console.export_text()
 
@@ -106,7 +107,7 @@ def test_what_was_declared_is_shown_and_the_rest_on_demand(scores: Path, tmp_pat
     comparison = judge_file(path, reference="mono")
 
     def shown(everything: bool) -> str:
-        console = Console(record=True, width=160, file=Path("/dev/null").open("w"))  # noqa: SIM115
+        console = Console(record=True, width=160, file=io.StringIO())
         print_verdicts(comparison, console, everything=everything)
         return console.export_text()
 
@@ -190,7 +191,7 @@ def test_what_had_to_be_taken_as_something_is_said(scores: Path, tmp_path: Path)
     assert any("no row has a cluster_id" in note for note in comparison.notes)
     assert any("no fractions" in note for note in comparison.notes)
     assert found(path, margin=2.0)["m0.0"][0] == "degradation"
-    console = Console(record=True, width=160, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    console = Console(record=True, width=160, file=io.StringIO())
     print_verdicts(comparison, console)
     shown = console.export_text()
     assert f"{comparison.of('m0.0').difference:+.2f}" in shown

@@ -10,6 +10,7 @@ from sweeps.arms import Arm
 from sweeps.board import Board
 from sweeps.budget import Budget
 from sweeps.cluster import check_cluster, ray_cluster
+from sweeps.estimate import Work
 from sweeps.plan import Trial
 from sweeps.spec_sections import Limits
 from sweeps.store import Store
@@ -32,7 +33,7 @@ def main(count: int, folder: Path) -> None:
     store, trials = Store(folder / "store"), trivial_trials(count)
     (folder / "ray").mkdir(parents=True)
     budget = Budget(Limits(), store, "trivial", trials)
-    with ray_cluster(None), Board(store, "trivial", trials, [1.0] * count, budget) as board:
+    with ray_cluster(None), Board(store, "trivial", trials, [Work(1.0)] * count, budget) as board:
         from sweeps.schedule import schedule
 
         check_cluster(trials, store, None)
