@@ -30,7 +30,7 @@ class TableEncoder:
     def dim(self) -> int:
         return len(next(iter(self.table.values())))
 
-    def encode(self, texts, kind, *, precision, max_length, progress):  # noqa: ARG002
+    def encode(self, texts, kind, *, precision, max_length, progress=lambda _: None):  # noqa: ARG002
         self.lengths.add((kind, max_length))
         progress(1)
         progress(len(texts))
