@@ -115,26 +115,30 @@ def dose_response(
     adjusted = simultaneous_level(
         [p for p, _ in made.values()], [e for _, e in made.values()], level, resamples
     )
-    points, safe, stopped = [Point(reference, arms[reference], 0.0, 0.0, 0.0, "reference")], reference, ""
-    band: tuple[float | None, float | None, float | None]
+    bands: dict[float, tuple[float, float, float]] = {}
+    alone: dict[float, str] = {}
     for x in others:
-        ahead = direction * (x - reference) > 0
         if x not in made:
-            tested, band = "refused", (None, None, None)
-        else:
-            e = made[x][1]
-            width = e.half_width(adjusted)
-            band = (e.mean, e.mean - width, e.mean + width)
-            tested = _verdict(aim.sign * e.mean, e.half_width(share), margin)
-            if e.replicated and e.seeds < fewest_seeds:
-                tested, reasons[x] = "refused", f"{e.seeds} seeds are too few"
-        if ahead and stopped:
-            tested = "not reached"
-        elif ahead and tested == "no_degradation":
-            safe = x
-        elif ahead:
-            stopped = f"{x:g}: {reasons.get(x, tested.replace('_', ' '))}"
-        points.append(Point(x, arms[x], band[0], band[1], band[2], tested, reasons.get(x, "")))
+            alone[x] = "refused"
+            continue
+        e = made[x][1]
+        width = e.half_width(adjusted)
+        bands[x] = (e.mean, e.mean - width, e.mean + width)
+        alone[x] = judged_alone(aim.sign * e.mean, e.half_width(share), margin)
+        if e.replicated and e.seeds < fewest_seeds:
+            alone[x], reasons[x] = "refused", f"{e.seeds} seeds are too few"
+    ahead = [x for x in others if direction * (x - reference) > 0]
+    tested = alone | dict(zip(ahead, in_fixed_order([alone[x] for x in ahead]), strict=True))
+    safe, stopped = reference, ""
+    for x in ahead:
+        if tested[x] != "no_degradation":
+            stopped = f"{x:g}: {reasons.get(x, tested[x].replace('_', ' '))}"
+            break
+        safe = x
+    points = [Point(reference, arms[reference], 0.0, 0.0, 0.0, "reference")]
+    for x in others:
+        difference, lower, upper = bands.get(x, (None, None, None))
+        points.append(Point(x, arms[x], difference, lower, upper, tested[x], reasons.get(x, "")))
     points.sort(key=lambda p: direction * p.x)
     known = [p for p in points if p.difference is not None and direction * (p.x - reference) >= 0]
     curves = np.array([[p.difference, p.lower, p.upper] for p in known], dtype=float) * aim.sign
@@ -220,7 +224,14 @@ def exchange_rate(
     )
 
 
-def _verdict(gain: float, width: float, margin: float) -> str:
+def in_fixed_order(verdicts: Sequence[str]) -> list[str]:
+    """Verdicts of arms in the order tested: after the first that is not `no_degradation`, `not reached`."""
+    stop = next((i for i, verdict in enumerate(verdicts) if verdict != "no_degradation"), len(verdicts))
+    return [verdict if i <= stop else "not reached" for i, verdict in enumerate(verdicts)]
+
+
+def judged_alone(gain: float, width: float, margin: float) -> str:
+    """The verdict on one arm by the half-width of its interval; a gain below zero is a loss."""
     if gain - width > -margin:
         return "no_degradation"
     return "degradation" if gain + width < -margin else "inconclusive"

@@ -11,7 +11,7 @@ from scipy import stats
 from hybrid.errors import BadInput
 from sweeps.crossed import combine, estimate, from_rows
 from sweeps.degradation import compare
-from sweeps.dose import dose_response, exchange_rate, interactions
+from sweeps.dose import dose_response, exchange_rate, in_fixed_order, interactions
 from sweeps.macro import Aim, contrast
 from sweeps.pairing import read_scores
 from sweeps.pareto import pareto_front
@@ -167,3 +167,11 @@ def test_failures_that_gather_in_one_arm_are_seen() -> None:
     assert failure_balance({}, {"a": 10, "b": 10}).p is None
     two = failure_balance({"a": 3}, {"a": 5, "b": 5})
     assert two.p == pytest.approx(stats.fisher_exact(np.array([[3, 0], [2, 5]])).pvalue)
+
+
+def test_after_the_first_arm_not_shown_to_be_safe_none_is_reached() -> None:
+    good, bad = "no_degradation", "inconclusive"
+    assert in_fixed_order([good, bad, good]) == [good, bad, "not reached"]
+    assert in_fixed_order([bad, good, bad]) == [bad, "not reached", "not reached"]
+    assert in_fixed_order([good, good]) == [good, good]
+    assert in_fixed_order([]) == []
