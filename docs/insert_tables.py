@@ -1,7 +1,7 @@
 """Put generated tables into README.md and the pages below docs: python docs/insert_tables.py
 
-Between `<!-- table: FILE -->` and `<!-- end -->` stands the text of FILE, a table that `sweeps report`
-wrote; a test fails where the two differ.
+Between `<!-- table: FILE -->` and `<!-- end -->` stands the text of FILE, a table that `sweeps report` or a
+benchmark wrote; a test fails where the two differ.
 """
 
 import re

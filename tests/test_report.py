@@ -12,6 +12,7 @@ import pytest
 from made_sweep import make_sweep, no_shift, paper_like
 
 from sweeps.report import report_schema, write_report
+from sweeps.report_effects import safe_sentence
 from sweeps.report_numbers import report_numbers
 from sweeps.report_page import render_page
 from sweeps.report_tables import build_tables
@@ -134,6 +135,8 @@ def test_what_the_page_must_say_is_there(out):
         "seeds and queries varying together",
         "degradation for 2 (m0 b16, m0 b32)",
         "share of training batches that are monolingual",
+        "arms (mono_ratio 1, 0.5, 0; ",
+        "batch_size 16, 32",
         "Held fixed: data embedded-qa:train; examples 1600",
         "zero-shot with respect to fine-tuning",
         "sweeps run FILE",
@@ -167,7 +170,12 @@ def test_the_safe_range_curves_and_rates_are_those_put_in(report):
             assert truth - 0.004 <= point["upper"]
         assert curve["safe"]["to"] == 1.0
         assert 0.5 < curve["safe"]["crossing_lower"] < 1
+        assert "xploratory" not in safe_sentence("mono_ratio", curve)
     by_batch = [curve for curve in report["effects"]["batch_size"] if curve["declared"]]
+    assert all(safe_sentence("batch_size", curve).endswith("; exploratory.") for curve in by_batch)
+    notes = {table["name"]: table["notes"][-1] for table in report["tables"]}
+    assert notes["safe-range-mono-ratio"].endswith("A family of its own, beside that of the verdicts.")
+    assert notes["safe-range-batch-size"].endswith("Exploratory.")
     assert [curve["fixed"]["mono_ratio"] for curve in by_batch] == [1.0, 0.5, 0.0]
     for one in report["effects"]["interactions"]:
         assert one["lower"] <= 0.005
