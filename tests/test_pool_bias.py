@@ -99,6 +99,12 @@ def test_a_task_at_one_level_alone_has_no_bias_to_tell() -> None:
         assert pool_biases(pa.Table.from_pylist(rows), REFERENCES) == []
 
 
+def test_nanobeir_is_not_taken_for_the_task_in_full() -> None:
+    names = {"birds": "nano-scifact", "birds@pool": "scifact@pool"}
+    rows = [{**row, "task": names[row["task"]]} for row in table(np.random.default_rng(8)).to_pylist()]
+    assert pool_biases(pa.Table.from_pylist(rows), REFERENCES) == []
+
+
 def test_verdicts_from_pools_carry_the_flag() -> None:
     from sweeps.degradation import compare
 

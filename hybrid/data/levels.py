@@ -68,15 +68,20 @@ def is_pool(name: str) -> bool:
 def queries_of(name: str) -> str:
     """What two levels of one task have in common: the set and split whose queries are asked.
 
-    NanoBEIR's queries are some of the full set's.
+    NanoBEIR's queries are some of the full set's, as are those of climate-fever-pool.
     """
     task = name.partition("@")[0]
-    row = DATASETS.get(task.partition(":")[0])
-    if row is not None and row.layout == "nano-beir":
-        return row.name.removeprefix(_NANO)
     base, _, split = task.partition(":")
+    row = DATASETS.get(base)
+    asked = (row.asks if row is not None else None) or base
     default = row.default_split if row is not None else "test"
-    return base if split == default else task
+    return asked if split in ("", default) else f"{asked}:{split}"
+
+
+def is_full(name: str) -> bool:
+    """Whether a task is measured over the whole collection that its queries were asked of."""
+    row = DATASETS.get(name.partition(":")[0])
+    return read_level(name).level == "full" and (row is None or row.asks is None)
 
 
 def fullest(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -91,8 +96,7 @@ def fullest(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _fullness(name: str) -> tuple[int, int]:
     level = read_level(name)
-    row = DATASETS.get(level.task.partition(":")[0])
-    if row is not None and row.layout == "nano-beir":
+    if level.level == "full" and not is_full(name):
         return (LEVELS.index("nano"), 0)
     return (LEVELS.index(level.level), level.depth or 0)
 
