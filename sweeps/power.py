@@ -136,6 +136,9 @@ def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Ne
     reach = half_width(part, query, e.df_seed, df, level) + z * np.sqrt(part + query)
     enough = np.flatnonzero(reach <= distance)
     more = float(times_grid[enough[0]]) if enough.size else None
+    reach = half_width(0.0, query, 1, df, level) + z * np.sqrt(query)  # as of seeds without number
+    enough = np.flatnonzero(reach <= distance)
+    least = float(times_grid[enough[0]]) if enough.size else None
     if count is not None:
         extra = count - e.seeds
         advice = (
@@ -143,10 +146,14 @@ def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Ne
         )
         if more is not None and count > 2 * e.seeds:
             advice += f"; or about {_times(more)} as many queries"
-    elif more is not None:
-        advice = f"no number of seeds would settle it, only more queries: about {_times(more)} as many"
-    elif distance < z * np.sqrt(e.var_query / MOST_QUERIES):
+    elif least is None:
         advice = "the difference lies at the margin: no realistic amount of data will settle it"
+    elif more is not None and more < 1.5 * least:
+        advice = f"no number of seeds would settle it, only more queries: about {_times(more)} as many"
     else:
-        advice = "no number of seeds would settle it, only more queries together with more seeds"
+        alone = f", or about {_times(more)} as many with these seeds" if more is not None else ""
+        advice = (
+            f"no number of seeds would settle it, only more queries, at least {_times(least)} as many, "
+            f"together with more seeds{alone}"
+        )
     return Needed(count, more, advice)

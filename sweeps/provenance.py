@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import socket
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,40 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's, and those of the packages that could change a number."""
+    """Python's, those of the packages that could change a number, and the commit of this one's checkout."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # a job brings its own copy of this package
             found[name] = "not installed"
+    if (checked_out := commit(Path(__file__).parent)) is not None:
+        found["commit"] = checked_out
     return found
+
+
+def commit(folder: Path) -> str | None:
+    """The commit checked out in `folder`, `+changes` behind it where tracked files differ from it.
+
+    None where git does not keep the folder's Python files: an installed package can lie inside the
+    checkout of something else.
+    """
+    kept = "ls-files -- *.py"
+    described = "describe --always --abbrev=40 --dirty=+changes --exclude=*"
+    try:
+        texts = [
+            subprocess.run(
+                ["git", "-C", str(folder), "--no-optional-locks", *words.split()],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            ).stdout.strip()
+            for words in (kept, described)
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return texts[1] if texts[0] else None
 
 
 def peak_rss_mb() -> float:

@@ -57,6 +57,13 @@ def test_needed_seeds_settle_and_queries_limit() -> None:
     assert limited.seeds is None
     assert limited.queries is not None
     assert "no number of seeds" in limited.advice
+    assert "together" not in limited.advice
+    both_vary = queries_vary + rng.normal(0, 0.006, (3, 1))
+    e_both = estimate(from_rows(both_vary, ONE_CELL, np.arange(60)))
+    together = needed(e_both, 0.02, 0.05)
+    assert together.seeds is None
+    assert "at least" in together.advice
+    assert "together with more seeds" in together.advice
     assert needed(e, 0.0, 0.05).seeds is None
 
 
