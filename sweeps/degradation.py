@@ -35,7 +35,7 @@ from sweeps.claims import (
     macro_claims,
 )
 from sweeps.crossed import Estimate
-from sweeps.families import simultaneous_level
+from sweeps.families import draws_apart, simultaneous_level
 from sweeps.pairing import Scores, read_scores
 from sweeps.power import needed
 
@@ -143,7 +143,9 @@ def _decide(
     estimates = [c.estimate for c in claims if c.estimate]
     if not estimates:
         return verdicts
-    adjusted = simultaneous_level(parts, estimates, claims[0].verdict.level or 0.05, resamples)
+    level = claims[0].verdict.level or 0.05
+    adjusted = simultaneous_level(parts, estimates, level, resamples)
+    others = draws_apart(adjusted, len(estimates), level, resamples)
     for one in claims:
         if (e := one.estimate) is None:
             continue
@@ -165,6 +167,10 @@ def _decide(
             note = "the seeds agree more closely than the noise within them would have it, by luck"
             v = replace(v, flags=(*v.flags, "seeds_agree"), notes=(*v.notes, note))
         v = _judge(v, e)
+        bounds = [(e.mean - e.half_width(other), e.mean + e.half_width(other)) for other in others]
+        if any(_judge(replace(v, lower=low, upper=high), e).verdict != v.verdict for low, high in bounds):
+            note = "its bound lies so near the margin that another set of draws could turn the verdict"
+            v = replace(v, flags=(*v.flags, "near_margin"), notes=(*v.notes, note))
         if e.replicated and e.seeds < fewest_seeds and v.verdict != REFUSED:
             reason = f"{e.seeds} seeds are too few for a verdict here; at least {fewest_seeds} are needed"
             flags, notes = (*v.flags, "few_seeds"), (*v.notes, reason)

@@ -52,6 +52,19 @@ def simultaneous_level(
     return float(np.clip(special.ndtr(-np.quantile(largest, 1 - level)), floor, level))
 
 
+def draws_apart(adjusted: float, k: int, level: float, resamples: int) -> tuple[float, float]:
+    """The levels two standard errors of the drawing below and above `simultaneous_level` of `k` comparisons.
+
+    Of `resamples` maxima the share beyond the quantile varies by √(level (1 − level) / resamples), and the
+    level of a single comparison in proportion. A family of one and Bonferroni's level need no draws.
+    """
+    floor = level / max(k, 1)
+    if adjusted <= floor or resamples < 1:
+        return adjusted, adjusted
+    off = 2 * np.sqrt((1 - level) / (level * resamples))
+    return float(max(adjusted * (1 - off), floor)), float(min(adjusted * (1 + off), level))
+
+
 def _correlation(parts: Sequence[Crossed]) -> Floats:
     """Correlation (k, k) of the cluster contributions, averaged over seeds, of k comparisons."""
     codes, position = np.unique(np.concatenate([p.clusters for p in parts]), return_inverse=True)

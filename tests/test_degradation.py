@@ -59,6 +59,20 @@ def test_lower_but_within_the_margin_is_no_degradation_with_a_flag() -> None:
     assert (v.verdict, v.flags) == ("no_degradation", ("lower_within_margin",))
 
 
+def test_a_bound_that_other_draws_could_put_beyond_the_margin_is_flagged() -> None:
+    table = score_table({"mono": 0.0, "m0.5": -0.02, "m0.25": -0.05, "m0.0": -0.1}, seeds=6, sd_seed=0)
+    lower = judged(table, margin=0.05).of("m0.5").lower
+    assert lower is not None
+    for margin, verdict in ((-lower + 1e-6, "no_degradation"), (-lower - 1e-6, "inconclusive")):
+        v = judged(table, margin=margin).of("m0.5")
+        assert (v.verdict, v.flags[-1]) == (verdict, "near_margin")
+    assert "near_margin" not in judged(table, margin=1.05 * -lower).of("m0.5").flags
+    alone = score_table({"mono": 0.0, "m0.5": -0.02}, seeds=6)
+    exact = judged(alone, margin=0.05).of("m0.5").lower
+    assert exact is not None
+    assert "near_margin" not in judged(alone, margin=-exact + 1e-6).of("m0.5").flags
+
+
 def test_a_measure_that_is_better_when_lower_is_read_so() -> None:
     table = score_table(
         {"mono": 0.0, "more": 9.0, "less": -9.0}, measure="rank_distance", sd_query=5.0, seeds=6
