@@ -202,7 +202,9 @@ def markdown(answer: dict[str, Any]) -> str:
 def summary(answer: dict[str, Any]) -> str:
     """Ranges over all worlds with 3 seeds or more, and the world like the study with its 5 seeds."""
     several = [row for row in answer["rows"] if row["seeds"] > 2]
-    alike = [row for row in several if row["world"] == WORLDS[-1].name and row["seeds"] == 5]
+    alike = [row for row in several if (row["world"], row["seeds"]) == ("like study-minilm", 5)]
+    if not alike:
+        return "This run does not hold the worlds and seeds of the summary.\n"
     lines = ["| | from 3 seeds up | like the study, 5 seeds | promised |", "|---|---|---|---|"]
     for key, words, promised in (
         ("coverage", "95% intervals cover", "95%"),

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybrid.data.cache import content_hash
@@ -162,13 +162,20 @@ _DIGESTED = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors", ".bi
 _NOT_THE_MODEL = frozenset({"onnx", "openvino", "checkpoints", "data_config.json", "train_script.py"})
 
 
+def known(name: str) -> Backbone | None:
+    """The row called `name`, or that of this name on the hub: prompts and lengths hold for both."""
+    if name in BACKBONES:
+        return BACKBONES[name]
+    return next((replace(row, name=name) for row in _ROWS if row.source == name), None)
+
+
 def resolve(name: str) -> Backbone:
     """The row called `name`; or, for a folder or a `owner/model` name of the hub, a row made for it.
 
     Raises BadInput for a name that is neither, with the closest names.
     """
-    if name in BACKBONES:
-        return BACKBONES[name]
+    if (row := known(name)) is not None:
+        return row
     if Path(name).is_dir():
         return Backbone(name, name)
     if _HUB_NAME.fullmatch(name) and not name.startswith("."):
@@ -177,9 +184,9 @@ def resolve(name: str) -> Backbone:
         raise BadInput(f"backbone {name!r}: no such folder, and no owner/model name of the hub.")
     close = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.4)
     meant = f" Did you mean {close[0]!r}?" if close else ""
-    known = ", ".join(BACKBONES)
+    names = ", ".join(BACKBONES)
     raise BadInput(
-        f"backbone {name!r} is unknown.{meant} Known: {known}; or a folder, or a hub's owner/model."
+        f"backbone {name!r} is unknown.{meant} Known: {names}; or a folder, or a hub's owner/model."
     )
 
 

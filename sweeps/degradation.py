@@ -35,7 +35,7 @@ from sweeps.claims import (
     macro_claims,
 )
 from sweeps.crossed import Estimate
-from sweeps.families import draws_apart, simultaneous_level
+from sweeps.families import simultaneous_levels
 from sweeps.pairing import Scores, read_scores
 from sweeps.power import needed
 
@@ -144,48 +144,53 @@ def _decide(
     if not estimates:
         return verdicts
     level = claims[0].verdict.level or 0.05
-    adjusted = simultaneous_level(parts, estimates, level, resamples)
-    others = draws_apart(adjusted, len(estimates), level, resamples)
+    fewest, adjusted, most = simultaneous_levels(parts, estimates, level, resamples)
     for one in claims:
         if (e := one.estimate) is None:
             continue
-        width = e.half_width(adjusted)
-        v = replace(
+        stated = replace(
             one.verdict,
             family=name,
-            lower=e.mean - width,
-            upper=e.mean + width,
             interval=(e.mean - e.half_width(TAIL), e.mean + e.half_width(TAIL)),
-            adjusted_level=adjusted,
             n_comparisons=len(estimates),
             se=e.standard_error,
             se_seed=float(np.sqrt(e.var_seed)),
             se_query=float(np.sqrt(e.var_query)),
             df=e.df,
         )
-        if e.replicated and not e.constant and width < 0.9 * e.query_half_width(adjusted):
+        if e.replicated and not e.constant and e.half_width(adjusted) < 0.9 * e.query_half_width(adjusted):
             note = "the seeds agree more closely than the noise within them would have it, by luck"
-            v = replace(v, flags=(*v.flags, "seeds_agree"), notes=(*v.notes, note))
-        v = _judge(v, e)
-        bounds = [(e.mean - e.half_width(other), e.mean + e.half_width(other)) for other in others]
-        if any(_judge(replace(v, lower=low, upper=high), e).verdict != v.verdict for low, high in bounds):
-            note = "its bound lies so near the margin that another set of draws could turn the verdict"
-            v = replace(v, flags=(*v.flags, "near_margin"), notes=(*v.notes, note))
+            stated = replace(stated, flags=(*stated.flags, "seeds_agree"), notes=(*stated.notes, note))
+        v = _judge(stated, e, adjusted)
         if e.replicated and e.seeds < fewest_seeds and v.verdict != REFUSED:
             reason = f"{e.seeds} seeds are too few for a verdict here; at least {fewest_seeds} are needed"
             flags, notes = (*v.flags, "few_seeds"), (*v.notes, reason)
             v = replace(v, verdict=REFUSED, needed=None, flags=flags, notes=notes)
-        verdicts.append(v)
+        verdicts.append(_steady(v, [_judge(stated, e, other) for other in (fewest, most)]))
     return verdicts
 
 
-def _judge(v: Verdict, e: Estimate) -> Verdict:
-    """Apply the margin to the bounds that are printed."""
-    if v.margin is None or v.lower is None or v.upper is None or v.adjusted_level is None:
+def _steady(v: Verdict, drawn: Sequence[Verdict]) -> Verdict:
+    """Without the flags that other random draws behind the common level would not give, and with one where
+    they would turn the verdict."""
+    if v.verdict == REFUSED:
+        return v
+    v = replace(v, flags=tuple(flag for flag in v.flags if all(flag in one.flags for one in drawn)))
+    if all(one.verdict == v.verdict for one in drawn):
+        return v
+    note = "its bound lies so near the margin that other random draws behind it could turn the verdict"
+    return replace(v, flags=(*v.flags, "near_margin"), notes=(*v.notes, note))
+
+
+def _judge(v: Verdict, e: Estimate, adjusted: float) -> Verdict:
+    """Bounds at the adjusted level, which are printed, and the margin applied to them."""
+    width = e.half_width(adjusted)
+    v = replace(v, lower=e.mean - width, upper=e.mean + width, adjusted_level=adjusted)
+    if v.margin is None:
         reason = f"no margin is declared in the unit of {v.measure}: an interval, but no verdict"
         return replace(v, verdict=REFUSED, flags=(*v.flags, "no_margin"), notes=(*v.notes, reason))
     sign = -1 if v.measure in LOWER_IS_BETTER else 1
-    lower, upper = sorted((sign * v.lower, sign * v.upper))
+    lower, upper = sign * e.mean - width, sign * e.mean + width
     flags = v.flags
     if lower > -v.margin:
         verdict = NO_DEGRADATION
@@ -195,7 +200,7 @@ def _judge(v: Verdict, e: Estimate) -> Verdict:
         verdict = DEGRADATION if upper < -v.margin else INCONCLUSIVE
     if verdict == INCONCLUSIVE and upper < 0:
         flags = (*flags, "lower")
-    more = needed(e, sign * e.mean + v.margin, v.adjusted_level) if verdict == INCONCLUSIVE else None
+    more = needed(e, sign * e.mean + v.margin, adjusted) if verdict == INCONCLUSIVE else None
     return replace(v, verdict=verdict, flags=flags, needed=more)
 
 

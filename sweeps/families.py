@@ -23,18 +23,29 @@ LARGEST_FAMILY = 2000
 def simultaneous_level(
     parts: Sequence[Crossed], estimates: Sequence[Estimate], level: float, resamples: int, seed: int = 0
 ) -> float:
-    """The level α at which one-sided bounds of all comparisons hold together with 1 − `level`.
+    """The level α′ at which one-sided bounds of all comparisons hold together with 1 − `level`.
 
     Null hypothesis of each: its difference is at the margin. Between Bonferroni's `level`/k and
     `level`; exact for one comparison.
+    """
+    return simultaneous_levels(parts, estimates, level, resamples, seed)[1]
+
+
+def simultaneous_levels(
+    parts: Sequence[Crossed], estimates: Sequence[Estimate], level: float, resamples: int, seed: int = 0
+) -> tuple[float, float, float]:
+    """`simultaneous_level` between what it could be with other draws, two of their standard errors away.
+
+    The quantile of `resamples` maxima lies between those of their order that a share of `level` ±
+    2 √(level (1 − level) / `resamples`) exceeds. All three are equal where nothing is drawn.
     """
     moving = [i for i, e in enumerate(estimates) if not e.constant]
     k = len(estimates)
     floor = level / max(k, 1)
     if k <= 1:
-        return level
+        return level, level, level
     if len(moving) < k or k > LARGEST_FAMILY or resamples < 1:
-        return floor
+        return floor, floor, floor
     share = np.empty(k)
     for i, e in enumerate(estimates):
         query = t_quantile(level, e.df_query) ** 2 * e.var_query
@@ -49,20 +60,10 @@ def simultaneous_level(
     for start in range(0, resamples, 1000):
         draws = generator.standard_normal((min(1000, resamples - start), k)) @ root.T
         largest[start : start + len(draws)] = draws.max(axis=1)
-    return float(np.clip(special.ndtr(-np.quantile(largest, 1 - level)), floor, level))
-
-
-def draws_apart(adjusted: float, k: int, level: float, resamples: int) -> tuple[float, float]:
-    """The levels two standard errors of the drawing below and above `simultaneous_level` of `k` comparisons.
-
-    Of `resamples` maxima the share beyond the quantile varies by √(level (1 − level) / resamples), and the
-    level of a single comparison in proportion. A family of one and Bonferroni's level need no draws.
-    """
-    floor = level / max(k, 1)
-    if adjusted <= floor or resamples < 1:
-        return adjusted, adjusted
-    off = 2 * np.sqrt((1 - level) / (level * resamples))
-    return float(max(adjusted * (1 - off), floor)), float(min(adjusted * (1 + off), level))
+    off = 2 * np.sqrt(level * (1 - level) / resamples)
+    shares = np.clip([level - off, level, level + off], 0, 1)
+    low, drawn, high = np.clip(special.ndtr(-np.quantile(largest, 1 - shares)), floor, level)
+    return float(low), float(drawn), float(high)
 
 
 def _correlation(parts: Sequence[Crossed]) -> Floats:

@@ -22,6 +22,8 @@ _TESTED = {"no_degradation": "no degradation", "not reached": "not reached by th
 def safe_panels(report: Mapping[str, Any]) -> list[Panel]:
     """The declared difference along mono_ratio, a panel per line, with the margin and what was tested."""
     curves = [curve for curve in report["effects"]["mono_ratio"] if curve["declared"]]
+    rows = report["verdicts"]["rows"]
+    degraded = {row["arm"] for row in rows if (row["task"], row["verdict"]) == ("macro", "degradation")}
     panels = []
     for curve in curves:
         scale = 100 if curve["points_scale"] else 1
@@ -29,7 +31,7 @@ def safe_panels(report: Mapping[str, Any]) -> list[Panel]:
         caption = (
             f"Difference of {curve['title']} to mono_ratio {curve['reference']:g} with its simultaneous "
             f"{100 - 200 * report['guardrail']['level']:g}% band; dotted: the margin. Filled green: shown "
-            "not to degrade; red: degradation; open: inconclusive or not reached."
+            "not to degrade; filled red: degradation by the verdict; open: inconclusive or not reached."
         )
         name = "-".join(f"{axis}-{value}" for axis, value in curve["fixed"].items())
         panel = new_panel("safe", name or "range", where or "Safe range", caption)
@@ -40,7 +42,7 @@ def safe_panels(report: Mapping[str, Any]) -> list[Panel]:
         )
         _band(panel, known, 0.0, scale, COLOURS[0])
         for point in known:
-            _tested_marker(panel, point, scale)
+            _tested_marker(panel, point, scale, degraded=point["arm"] in degraded)
         panel.axes.axhline(0, color=TEXT, linewidth=0.8)
         panel.axes.axhline(
             -scale * report["guardrail"]["margin"], color=TEXT, linewidth=0.9, linestyle=(0, (2, 2))
@@ -54,14 +56,16 @@ def safe_panels(report: Mapping[str, Any]) -> list[Panel]:
     return panels
 
 
-def _tested_marker(panel: Panel, point: Mapping[str, Any], scale: float) -> None:
-    colour = VERDICT_COLOURS.get(point["tested"], TEXT)
-    filled = point["tested"] in ("no_degradation", "degradation", "reference")
+def _tested_marker(panel: Panel, point: Mapping[str, Any], scale: float, *, degraded: bool) -> None:
+    shown = "degradation" if degraded and point["tested"] != "no_degradation" else point["tested"]
+    colour = VERDICT_COLOURS.get(shown, TEXT)
+    filled = shown in ("no_degradation", "degradation", "reference")
     panel.axes.plot(
         [point["x"]], [scale * point["difference"]], marker="o", markersize=6.5, color=colour, zorder=3,
         markerfacecolor=colour if filled else "none", markeredgewidth=1.6, linestyle="none",
     )  # fmt: skip
     words = _TESTED.get(point["tested"], point["tested"])
+    words = f"degradation, {words}" if shown != point["tested"] else words
     hover(panel, point["x"], scale * point["difference"], f"{point['arm']}: {_delta(point, scale)}, {words}")
 
 
@@ -103,9 +107,10 @@ def curve_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
         scale = 100 if series["points"] else 1
         for block in report["blocks"]:
             colour, marker = look(report, block)
-            x_of = {a["alias"]: a["axes"].get("mono_ratio") for a in report["arms"]}
-            points = sorted((x_of[alias], alias) for alias in block["arms"] if alias in values)
-            _line(panel, report, series, points, values, (colour, marker), legend_words(block["axes"]))
+            for at, (apart, points) in enumerate(_lines_of(report, block, values)):
+                style = (colour, marker if at == 0 else MARKERS[-at])
+                label = legend_words(block["axes"] if at == 0 else {**block["axes"], **apart})
+                _line(panel, report, series, points, values, style, label)
         for arm in report["arms"]:
             if arm["untouched"] and arm["alias"] in values:
                 y = values[arm["alias"]]["mean"] * scale
@@ -118,6 +123,25 @@ def curve_panels(report: Mapping[str, Any]) -> Iterable[Panel]:
         panel.axes.invert_xaxis()
         _finish_axes(panel, series)
         yield panel
+
+
+def _lines_of(
+    report: Mapping[str, Any], block: Mapping[str, Any], values: Mapping[str, Any]
+) -> list[tuple[dict[str, Any], list[tuple[float, str]]]]:
+    """The arms of a block that differ in mono_ratio alone, the most arms first.
+
+    Of each such line what its arms have in common on the block's other axes, and (mono_ratio, arm) in order.
+    """
+    axes_of = {arm["alias"]: arm["axes"] for arm in report["arms"]}
+    lines: dict[str, tuple[dict[str, Any], list[tuple[float, str]]]] = {}
+    for alias in block["arms"]:
+        if alias in values:
+            apart = {axis: axes_of[alias][axis] for axis in block["row_axes"] if axis != "mono_ratio"}
+            points = lines.setdefault(str(apart), (apart, []))[1]
+            points.append((axes_of[alias].get("mono_ratio"), alias))
+    return sorted(
+        ((apart, sorted(points)) for apart, points in lines.values()), key=lambda line: -len(line[1])
+    )
 
 
 def batch_panels(report: Mapping[str, Any]) -> Iterable[Panel]:

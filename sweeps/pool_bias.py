@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid.data.levels import is_full, is_pool, queries_of
+from hybrid.data.levels import is_nano, is_pool, queries_of, read_level
 from sweeps.crossed import combine, estimate
 from sweeps.pairing import Block, Paired, Refused, Scores, pair, read_scores
 
@@ -46,7 +46,9 @@ def pool_biases(scores: pa.Table, references: Mapping[str, str], *, level: float
     """The bias of every arm's difference to its reference, for each task that stands in `scores` (columns as
     `Results.scores`) on a pool and in full. Queries and seeds that one of the two lacks are left out."""
     names = pc.unique(scores["task"].cast(pa.string())).to_pylist()
-    fulls = {queries_of(name): name for name in names if is_full(name)}
+    fulls = {
+        queries_of(name): name for name in names if read_level(name).level == "full" and not is_nano(name)
+    }
     pairs = {name: fulls[queries_of(name)] for name in names if is_pool(name) and queries_of(name) in fulls}
     if not pairs:
         return []

@@ -146,6 +146,8 @@ def needed(e: Estimate, distance: float, level: float, power: float = 0.8) -> Ne
         )
         if more is not None and count > 2 * e.seeds:
             advice += f"; or about {_times(more)} as many queries"
+    elif least == 1:
+        advice = f"more than {MOST_SEEDS} seeds would be needed to settle it"
     elif least is None:
         advice = "the difference lies at the margin: no realistic amount of data will settle it"
     elif more is not None and more < 1.5 * least:

@@ -26,24 +26,24 @@ def hardware(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Python's, those of the packages that could change a number, and the commit of this one's checkout."""
+    """Python's, and those of the packages that could change a number."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # a job brings its own copy of this package
             found[name] = "not installed"
-    if (checked_out := commit(Path(__file__).parent)) is not None:
-        found["commit"] = checked_out
     return found
 
 
-def commit(folder: Path) -> str | None:
-    """The commit checked out in `folder`, `+changes` behind it where tracked files differ from it.
+def commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit checked out in `folder`, by default this package's; `+changes` where tracked files differ.
 
     None where git does not keep the folder's Python files: an installed package can lie inside the
     checkout of something else.
     """
+    # Git's own variables, set in hooks, would name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     kept = "ls-files -- *.py"
     described = "describe --always --abbrev=40 --dirty=+changes --exclude=*"
     try:
@@ -54,6 +54,7 @@ def commit(folder: Path) -> str | None:
                 text=True,
                 check=True,
                 timeout=10,
+                env=environment,
             ).stdout.strip()
             for words in (kept, described)
         ]

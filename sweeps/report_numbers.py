@@ -205,7 +205,7 @@ def _reproduce(plan: Plan, results: Results) -> dict[str, Any]:
     for record in results.trials:
         for name, version in record.record.get("versions", {}).items():
             versions.setdefault(name, []).append(str(version))
-    commits = versions.pop("commit", [])
+    commits = [str(r.record["commit"]) for r in results.trials if r.record.get("commit")]
     measured: dict[str, set[str]] = {}
     for record in results.trials:
         for name, how in record.measured.items():

@@ -85,18 +85,17 @@ def _cost(report: Mapping[str, Any]) -> Table:
     for arm in report["arms"]:
         trials = [trial for trial in report["trials"] if trial["arm"] == arm["alias"]]
         cells = [Cell(arm["alias"]), Cell(f"{arm['trials_done']} of {arm['trials']}")]
+        done = [trial for trial in trials if trial["state"] == "done"]
         for field in ("train_seconds", "evaluate_seconds"):
-            seconds = [trial[field] for trial in trials if trial[field] is not None]
-            cells += [mean_cell(seconds, 1), mean_cell(sorted(seconds)[:1], 1)]
+            seconds = [trial[field] for trial in done if trial[field] is not None]
+            cells += [mean_cell(seconds, 1), mean_cell([min(seconds)] if seconds else [], 1)]
         cells.append(mean_cell([t["peak_rss_mb"] for t in trials if t["peak_rss_mb"] is not None], 0))
         rows.append(Row(cells, arm_kind(arm)))
     timed = [column for work in ("training", "evaluation") for column in (f"{work}, s", f"least {work}, s")]
     columns = ["arm", "trials done", *timed, "peak memory, MB"]
     where = "; ".join(report["cost"]["hardware"]) or "unknown"
-    note = (
-        "Means over seeds, and the least of them: other work on a machine makes a time longer, never shorter."
-    )
-    return Table("cost", "Cost per trial", columns, [Block("", rows)], [f"{note} Hardware: {where}."])
+    notes = [f"Means over the trials done, and the least of them. Hardware: {where}."]
+    return Table("cost", "Cost per trial", columns, [Block("", rows)], notes)
 
 
 def _candidates(report: Mapping[str, Any]) -> Iterable[Table]:

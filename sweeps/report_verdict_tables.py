@@ -74,7 +74,7 @@ def _flags(row: Mapping[str, Any]) -> str:
     words = {
         "lower_within_margin": "lower, within the margin",
         "lower": "lower, by how much is open",
-        "near_margin": "bound at the margin",
+        "near_margin": "near the margin: random draws decide",
         "few_queries": "few queries",
         "unequal_seeds": "unequal seeds",
         "missing_queries": "queries missing",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hybrid.backbones import BACKBONES
+from hybrid.backbones import known
 from hybrid.data.catalog import DATASETS
 
 
@@ -14,7 +14,8 @@ def origins(name: str) -> frozenset[str]:
 
 def knows_training(backbone: str) -> bool:
     """Whether anything is known of what a backbone was trained on."""
-    return backbone in BACKBONES and BACKBONES[backbone].seen is not None
+    row = known(backbone)
+    return row is not None and row.seen is not None
 
 
 def maybe_seen_by(task: str, backbones: Iterable[str]) -> list[str]:
@@ -22,7 +23,7 @@ def maybe_seen_by(task: str, backbones: Iterable[str]) -> list[str]:
     return [
         name
         for name in dict.fromkeys(backbones)
-        if name in BACKBONES and origins(task) & set(BACKBONES[name].may_have_seen)
+        if (row := known(name)) is not None and origins(task) & set(row.may_have_seen)
     ]
 
 
@@ -30,7 +31,8 @@ def seen_by(task: str, backbones: Iterable[str]) -> list[str]:
     """Backbones that are known to have been trained on a task's collection; said where at second hand."""
     found = []
     for name in dict.fromkeys(backbones):
-        shared = origins(task) & set(BACKBONES[name].seen or ()) if name in BACKBONES else frozenset()
-        if shared:
-            found.append(f"{name} (unconfirmed)" if shared <= set(BACKBONES[name].unconfirmed) else name)
+        row = known(name)
+        shared = origins(task) & set(row.seen or ()) if row is not None else frozenset()
+        if row is not None and shared:
+            found.append(f"{name} (unconfirmed)" if shared <= set(row.unconfirmed) else name)
     return found

@@ -21,7 +21,7 @@ from sweeps.attempts import Attempts
 from sweeps.merged import refuse_failed_training, store_merged
 from sweeps.plan import Trial
 from sweeps.pools import read_task
-from sweeps.provenance import hardware, peak_rss_mb, versions
+from sweeps.provenance import commit, hardware, peak_rss_mb, versions
 from sweeps.same_data import refuse_other_task, refuse_other_training
 from sweeps.store import Damaged, Store
 
@@ -184,7 +184,7 @@ def _train(
     def tell_tokens(doing: str, share: float) -> None:
         on_progress(Progress(doing, share))
 
-    start = time.perf_counter()
+    start, made_by = time.perf_counter(), commit()  # before it: the files may change meanwhile
     result = train(
         config,
         pairs,
@@ -201,8 +201,8 @@ def _train(
     trained = folder / "trained"
     encoder.save(trained / "model")
     pq.write_table(result.curve, trained / "curve.parquet", compression="zstd")
-    digests = {one.name: one.digest for one in pairs}
-    _write_json(trained / "config.json", {"train": config.model_dump(mode="json"), "data_digests": digests})
+    made_from = {"train": config.model_dump(mode="json"), "data_digests": {p.name: p.digest for p in pairs}}
+    _write_json(trained / "config.json", made_from)
     _write_json(trained / "mixture.json", result.mixture)
     record = {
         "steps": result.steps,
@@ -218,6 +218,7 @@ def _train(
         "threads": config.threads,
         "hardware": hardware(config.device),
         "versions": versions(),
+        "commit": made_by,
     }
     _write_json(trained / "record.json", record)
     store.put_model(train_key, trained)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from hybrid.answer import finite
 from hybrid.errors import BadInput
-from hybrid.scores import LOWER_IS_BETTER, MEASURES
+from hybrid.scores import LOWER_IS_BETTER, MEASURES, NEITHER_IS_BETTER
 from sweeps.degradation import Comparison, Verdict, compare
 from sweeps.pairing import Scores, read_scores
 from sweeps.score_rows import OPTIONAL, REQUIRED
@@ -62,6 +63,11 @@ def judge_file(
         raise BadInput(f"{path}: {mistake}" for mistake in error.mistakes) from error
     if sweep is not None:
         return judge_sweep(scores, sweep)
+    if margin >= 1 and _fractions(table, measure):
+        raise BadInput(
+            f"--margin {margin:g} is beyond every difference, since the scores of {path} are fractions; "
+            f"write {margin / 100:g} for {margin:g} points"
+        )
     if reference not in scores.arms:
         near = difflib.get_close_matches(str(reference), scores.arms, 1)
         hint = (
@@ -141,6 +147,15 @@ def _declared(comparison: Comparison) -> Sequence[Verdict]:
     """All comparisons of the declared group and measure; all there are where none is declared."""
     declared = {(v.group, v.measure) for v in comparison.primary}
     return [v for v in comparison.verdicts if not declared or (v.group, v.measure) in declared]
+
+
+def _fractions(table: pa.Table, measure: str | None) -> bool:
+    """Whether the scores that a margin is for lie between 0 and 1."""
+    names = pc.unique(table["measure"].cast(pa.string())).drop_null().to_pylist()
+    judged = [measure] if measure else [n for n in names if n not in LOWER_IS_BETTER | NEITHER_IS_BETTER]
+    own = table.filter(pc.is_in(table["measure"].cast(pa.string()), pa.array(judged, pa.string())))
+    values = np.abs(np.asarray(own["value"], dtype=np.float64))
+    return measure not in LOWER_IS_BETTER | NEITHER_IS_BETTER and float(np.nanmax(values, initial=0.0)) <= 1
 
 
 def _read(path: Path) -> pa.Table:

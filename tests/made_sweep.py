@@ -194,7 +194,8 @@ def _fill(
                 "cpus": 2,
                 "gpu": None,
             },
-            "versions": {"python": "3.11.2", "torch": "2.13.0", "commit": "4e1f00d"},
+            "versions": {"python": "3.11.2", "torch": "2.13.0"},
+            "commit": "4e1f00d",
         }
         (folder / "record.json").write_text(json.dumps(record))
         store.put_model(trial.train_key, folder)

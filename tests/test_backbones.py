@@ -50,6 +50,9 @@ def test_folders_and_hub_names_are_backbones(tmp_path):
     assert resolve(str(folder)) == Backbone(str(folder), str(folder))
     assert backbone_path(resolve(str(folder))) == folder
     assert resolve("some-owner/some-model.v2").source == "some-owner/some-model.v2"
+    row = BACKBONES["me5-small"]
+    assert row.query_prompt
+    assert resolve(row.source) == replace(row, name=row.source)
 
 
 def test_a_digest_follows_the_content_and_nothing_else(tmp_path):

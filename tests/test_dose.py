@@ -64,6 +64,10 @@ def test_needed_seeds_settle_and_queries_limit() -> None:
     assert together.seeds is None
     assert "at least" in together.advice
     assert "together with more seeds" in together.advice
+    assert "as many with these seeds" in together.advice
+    only_seeds = rng.normal(0, 0.02, (3, 1)) + rng.normal(0, 1e-5, (3, 60))
+    e_seeds = estimate(from_rows(only_seeds, ONE_CELL, np.arange(60)))
+    assert needed(e_seeds, 4e-4, 0.05).advice == "more than 200 seeds would be needed to settle it"
     assert needed(e, 0.0, 0.05).seeds is None
 
 

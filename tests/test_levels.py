@@ -6,7 +6,7 @@ import pytest
 from data_files import write_beir, write_parallel
 
 from hybrid.data.catalog import DATASETS
-from hybrid.data.levels import DEPTH, fullest, is_full, is_pool, queries_of, read_level
+from hybrid.data.levels import DEPTH, fullest, is_pool, queries_of, read_level
 from hybrid.data.locate import check_names, locate
 from hybrid.data.tasks import load_task
 from hybrid.errors import BadInput
@@ -93,12 +93,6 @@ def test_of_one_task_at_several_levels_the_fullest_counts() -> None:
     names = ("nano-scifact", "scifact@pool", "scifact", "fiqa@pool-50", "fiqa@pool", "scifact:train@pool")
     assert fullest(names) == ("scifact", "fiqa@pool", "scifact:train@pool")
     assert {set_of(name) for name in names} == {"nano-scifact", "scifact", "fiqa"}
-    assert fullest(("climate-fever-pool", "climate-fever")) == ("climate-fever",)
-    assert fullest(("climate-fever-pool:test", "climate-fever@pool")) == ("climate-fever@pool",)
-    assert [name for name in (*names, "climate-fever-pool", "other:dev") if is_full(name)] == [
-        "scifact",
-        "other:dev",
-    ]
 
 
 def test_names_are_looked_for_at_their_level(root: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_trial_leaves_everything_in_the_store(planned: tuple[Plan, Path], tmp_
     record = store.record(key)
     assert record is not None
     assert record["attempts"] == 1
-    assert {"hardware", "versions", "seconds", "precision", "threads", "peak_rss_mb"} <= set(record)
+    assert {"hardware", "versions", "commit", "seconds", "precision", "threads", "peak_rss_mb"} <= set(record)
     assert store.get_json(f"models/{key}/config.json")["train"]["seed"] == trial.seed
     assert store.get_json(f"models/{key}/mixture.json")
     model = SentenceTransformer(str(tmp_path / "models" / key / "model"), device="cpu")

@@ -129,7 +129,6 @@ def _nano(short: str, at_source: str, parent: str) -> DataSet:
         files={name: _HUB.format(f"zeta-alpha-ai/{at_source}", name) for name in files},
         drop_self_hits=short in ("arguana", "quora"),
         sources=(parent,),
-        asks=parent,
         note="queries and pool drawn from the full set: its scores are not the full set's",
     )
 
@@ -307,7 +306,6 @@ _ROWS = (
         queries=1061,
         documents=5240,
         sources=("climate-fever",),
-        asks="climate-fever",
         note="claims over their annotated evidence sentences alone: not comparable with Climate-FEVER",
     ),
     DataSet(

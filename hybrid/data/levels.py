@@ -65,23 +65,24 @@ def is_pool(name: str) -> bool:
     return "@pool" in name
 
 
+def is_nano(name: str) -> bool:
+    """Whether a task is one of NanoBEIR's, by its own name or as a level."""
+    row = DATASETS.get(read_level(name).task.partition(":")[0])
+    return row is not None and row.layout == "nano-beir"
+
+
 def queries_of(name: str) -> str:
     """What two levels of one task have in common: the set and split whose queries are asked.
 
-    NanoBEIR's queries are some of the full set's, as are those of climate-fever-pool.
+    NanoBEIR's queries are some of the full set's.
     """
     task = name.partition("@")[0]
     base, _, split = task.partition(":")
+    if is_nano(task):
+        return base.removeprefix(_NANO)
     row = DATASETS.get(base)
-    asked = (row.asks if row is not None else None) or base
     default = row.default_split if row is not None else "test"
-    return asked if split in ("", default) else f"{asked}:{split}"
-
-
-def is_full(name: str) -> bool:
-    """Whether a task is measured over the whole collection that its queries were asked of."""
-    row = DATASETS.get(name.partition(":")[0])
-    return read_level(name).level == "full" and (row is None or row.asks is None)
+    return base if split == default else task
 
 
 def fullest(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def fullest(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _fullness(name: str) -> tuple[int, int]:
     level = read_level(name)
-    if level.level == "full" and not is_full(name):
+    if is_nano(name):
         return (LEVELS.index("nano"), 0)
     return (LEVELS.index(level.level), level.depth or 0)
 

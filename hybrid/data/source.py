@@ -28,7 +28,6 @@ class DataSet:
     sha256: Mapping[str, str] = field(default_factory=dict)  # path in the folder -> checksum of bytes seen
     drop_self_hits: bool = False
     sources: tuple[str, ...] = ()  # collections its text or queries come from: sharing one is not zero-shot
-    asks: str | None = None  # the set whose queries it asks over fewer documents; None: its own
     synthetic: bool = False
     note: str = ""
     stands_in: str | None = None  # its folder under the data root; None: its name
