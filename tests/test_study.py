@@ -39,18 +39,21 @@ def test_published_verdicts_follow_from_published_scores(report: dict[str, Any])
     assert {row["arm"] for row in rows} == set(primary)
     for row in rows:
         v = primary[row["arm"]]
-        assert row["verdict"] == v.verdict
+        assert (row["verdict"], row["flags"]) == (v.verdict, list(v.flags))
         for name in ("difference", "lower", "upper"):
             assert row[name] == pytest.approx(getattr(v, name))
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/study/results.md"])
-def test_differences_in_the_prose_are_those_of_the_report(report: dict[str, Any], page: str) -> None:
+def test_differences_in_the_prose_occur_in_the_report(report: dict[str, Any], page: str) -> None:
     tables = "".join(path.read_text(encoding="utf-8") for path in (REPORT / "tables").glob("*.md"))
     known = set(re.findall(r"[−+]\d+\.\d+", tables))
-    for row in report["verdicts"]["rows"]:
-        bounds = (row["lower"], row["upper"])
-        known |= {f"{100 * b:+.{n}f}".replace("-", "−") for b in bounds if b is not None for n in (2, 3)}
+    for row in report["verdicts"]["rows"]:  # where one place behind the point would hide a margin
+        known.add(f"{100 * row['lower']:+.2f}".replace("-", "−"))
+    for cell in report["languages"]:
+        if cell["query_lang"] == cell["doc_lang"] == "en":
+            numbers = (cell["difference"], cell["all_lower"], cell["all_upper"])
+            known |= {f"{100 * number:+.1f}".replace("-", "−") for number in numbers}
     text = (ROOT / page).read_text(encoding="utf-8")
     prose = re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=re.DOTALL)
     told = re.findall(r"[−+]\d+\.\d+", prose)
