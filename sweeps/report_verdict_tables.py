@@ -34,6 +34,8 @@ def _verdicts(report: Mapping[str, Any]) -> Iterable[Table]:
     points = rail["measure"] != "rank_distance"
     sets = [task for task in dict.fromkeys(row["task"] for row in rows.values()) if task != "macro"]
     single = len(sets) == 1  # then the mean over sets is that set
+    counts = {(row["seeds"], row["clusters"]) for (_, task), row in rows.items() if task == "macro"}
+    counted = len(counts) > 1 or None in next(iter(counts))  # else a note says it once
 
     def cells(arm: Mapping[str, Any], block: Mapping[str, Any]) -> list[Cell]:
         declared = rows[(arm["alias"], "macro")]
@@ -45,8 +47,8 @@ def _verdicts(report: Mapping[str, Any]) -> Iterable[Table]:
             else Cell(f"{number(100 * relative, 1, signed=True)}%", value=relative)
         )
         found.append(Cell(word, _flags(declared), tone=_TONES.get(declared["verdict"], "")))
-        found.append(_count(declared["seeds"]))
-        found.append(_count(declared["clusters"]))
+        if counted:
+            found += [_count(declared["seeds"]), _count(declared["clusters"])]
         return found + [_bounds(rows.get((arm["alias"], task)), points) for task in sets if not single]
 
     blocks = []
@@ -55,7 +57,8 @@ def _verdicts(report: Mapping[str, Any]) -> Iterable[Table]:
         if members:
             blocks.append(Block(block["title"], [Row(cells(arm, block), arm_kind(arm)) for arm in members]))
     declared = f"Δ {sets[0]}" if single else "Δ mean of sets"
-    columns = [arm_column(report), declared, "relative", "verdict", "seeds", "query clusters"]
+    columns = [arm_column(report), declared, "relative", "verdict"]
+    columns += ["seeds", "query clusters"] if counted else []
     columns += [f"Δ {task}" for task in sets if not single]
     margin = f"{100 * rail['margin']:g}"
     notes = [
@@ -63,6 +66,7 @@ def _verdicts(report: Mapping[str, Any]) -> Iterable[Table]:
         f"Points of {MEASURES[rail['measure']]} against the reference arm, with simultaneous bounds. No "
         f"degradation: the lower bound is above −{margin}; degradation: the upper bound is below it; else "
         "inconclusive." + ("" if single else " Single sets are exploratory."),
+        *([] if counted else ["{} seeds and {} query clusters in every row.".format(*counts.pop())]),
         report["verdicts"]["method"],
         held_note(report),
     ]

@@ -132,6 +132,7 @@ def test_what_the_page_must_say_is_there(out):
     for word in (
         "Generated data",
         "4e1f00d",
+        "query clusters in every row.",
         "Does mixing cross-lingual batches into the training cost zero-shot retrieval",
         "seeds and queries varying together",
         "degradation for 2 (m0 b16, m0 b32)",
