@@ -18,6 +18,10 @@ _WAIT = (
 )
 
 
+_TAKEN = "for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(one, signal.SIG_DFL)\n"
+"""What a test that runs behind nohup or `&` would hand on as ignored."""
+
+
 def _waiting(before: str = "", seconds: float = 60) -> "subprocess.Popen[str]":
     code = _WAIT.format(before=before, seconds=seconds)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -28,7 +32,7 @@ def _waiting(before: str = "", seconds: float = 60) -> "subprocess.Popen[str]":
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_again_while_it_ends_it_ends_in_order(number: signal.Signals) -> None:
-    process = _waiting()
+    process = _waiting(_TAKEN)
     process.send_signal(number)
     assert process.stdout is not None
     assert process.stdout.readline() == "ending\n"
