@@ -12,7 +12,12 @@ from typing import Any
 _PACKAGES = ("hybrid-sweeps", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 
 
-def hardware(device: str) -> dict[str, Any]:
+def made_on(device: str) -> dict[str, Any]:
+    """`hardware`: this machine, and its GPU if `device` is `cuda`; `versions`: Python and packages."""
+    return {"hardware": _hardware(device), "versions": _versions()}
+
+
+def _hardware(device: str) -> dict[str, Any]:
     """This machine, and its GPU if `device` is `cuda`."""
     import torch
 
@@ -25,7 +30,7 @@ def hardware(device: str) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Python's, and those of the packages that could change a number."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:

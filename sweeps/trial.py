@@ -21,7 +21,7 @@ from sweeps.attempts import Attempts
 from sweeps.merged import refuse_failed_training, store_merged
 from sweeps.plan import Trial
 from sweeps.pools import read_task
-from sweeps.provenance import commit, hardware, peak_rss_mb, versions
+from sweeps.provenance import commit, made_on, peak_rss_mb
 from sweeps.same_data import refuse_other_task, refuse_other_training
 from sweeps.store import Damaged, Store
 
@@ -216,8 +216,7 @@ def _train(
         "notes": [note for one in pairs for note in one.notes],
         "precision": config.precision,
         "threads": config.threads,
-        "hardware": hardware(config.device),
-        "versions": versions(),
+        **made_on(config.device),
         "commit": made_by,
     }
     _write_json(trained / "record.json", record)

@@ -73,6 +73,20 @@ def test_a_bound_that_other_draws_could_put_beyond_the_margin_is_flagged() -> No
     assert "near_margin" not in judged(alone, margin=-exact + 1e-6).of("m0.5").flags
 
 
+def test_an_arm_is_called_lower_only_where_other_draws_would_call_it_so() -> None:
+    def flags(shift: float) -> tuple[float, tuple[str, ...]]:
+        table = score_table({"mono": 0.0, "m0.5": shift, "m0.25": -0.05, "m0.0": -0.1}, seeds=6, sd_seed=0)
+        v = judged(table, margin=0.05).of("m0.5")
+        assert v.upper is not None
+        return v.upper, v.flags
+
+    upper, _ = flags(-0.02)
+    at_zero = -0.02 - upper  # bounds move with the shift
+    assert flags(at_zero - 1e-5)[0] == pytest.approx(-1e-5)
+    assert "lower_within_margin" not in flags(at_zero - 1e-5)[1]
+    assert "lower_within_margin" in flags(at_zero - 5e-3)[1]
+
+
 def test_a_measure_that_is_better_when_lower_is_read_so() -> None:
     table = score_table(
         {"mono": 0.0, "more": 9.0, "less": -9.0}, measure="rank_distance", sd_query=5.0, seeds=6

@@ -207,6 +207,20 @@ def test_what_the_answer_hangs_on_is_shown(report):
     assert max(one["probability"] for one in on_front.values()) > 0.5
 
 
+def test_costs_are_means_and_least_times_of_the_trials_that_are_done(report):
+    first = report["trials"][0]
+    done = {**first, "state": "done", "train_seconds": 9.0, "evaluate_seconds": 4.0}
+    slower = {**done, "train_seconds": 11.0, "evaluate_seconds": 8.0}
+    cut_off = {**done, "state": "incomplete", "train_seconds": 10.0, "evaluate_seconds": 0.5}
+    others = [trial for trial in report["trials"] if trial["arm"] != first["arm"]]
+    made = {**report, "trials": [done, slower, cut_off, *others]}
+    (cost,) = (table for table in build_tables(made) if table.name == "cost")
+    (cells,) = (
+        [c.text for c in row.cells] for row in cost.blocks[0].rows if row.cells[0].text == first["arm"]
+    )
+    assert cells[2:6] == ["10", "9", "6", "4"]
+
+
 def test_tables_and_figures_are_files_in_every_form(out, report):
     names = {table["name"] for table in report["tables"]}
     assert {
