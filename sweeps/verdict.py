@@ -150,12 +150,14 @@ def _declared(comparison: Comparison) -> Sequence[Verdict]:
 
 
 def _fractions(table: pa.Table, measure: str | None) -> bool:
-    """Whether the scores that a margin is for lie between 0 and 1."""
-    names = pc.unique(table["measure"].cast(pa.string())).drop_null().to_pylist()
-    judged = [measure] if measure else [n for n in names if n not in LOWER_IS_BETTER | NEITHER_IS_BETTER]
-    own = table.filter(pc.is_in(table["measure"].cast(pa.string()), pa.array(judged, pa.string())))
-    values = np.abs(np.asarray(own["value"], dtype=np.float64))
-    return measure not in LOWER_IS_BETTER | NEITHER_IS_BETTER and float(np.nanmax(values, initial=0.0)) <= 1
+    """Whether there are scores of kinds that a margin in fractions is for, and all of them are fractions."""
+    names = table["measure"].cast(pa.string())
+    counts = pa.array(LOWER_IS_BETTER | NEITHER_IS_BETTER, pa.string())
+    judged = pc.invert(pc.is_in(names, counts))
+    if measure is not None:
+        judged = pc.and_(judged, pc.equal(names, measure))
+    values = np.abs(np.asarray(table.filter(judged)["value"], dtype=np.float64))
+    return len(values) > 0 and float(np.nanmax(values, initial=0.0)) <= 1
 
 
 def _read(path: Path) -> pa.Table:

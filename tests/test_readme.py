@@ -1,6 +1,7 @@
 """What the README and docs tell a newcomer to type, open or paste is really there."""
 
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -78,3 +79,11 @@ def test_tables_in_pages_are_those_of_the_report() -> None:
     assert insert_tables.MARKED.search(texts[ROOT / "README.md"])
     stale = [page.name for page, text in texts.items() if insert_tables.with_tables(text) != text]
     assert stale == [], "run: python docs/insert_tables.py"
+
+
+def test_the_summary_of_the_simulation_is_that_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    results = ROOT / "benchmarks/results"
+    rows = json.loads((results / "degradation.json").read_text(encoding="utf-8"))
+    written = (results / "degradation-summary.md").read_text(encoding="utf-8")
+    assert importlib.import_module("degradation").summary(rows) == written

@@ -193,6 +193,11 @@ def test_what_had_to_be_taken_as_something_is_said(scores: Path, tmp_path: Path)
     assert found(path, margin=2.0)["m0.0"][0] == "degradation"
     with pytest.raises(BadInput, match=r"--margin 2 .* are fractions; write 0.02 for 2 points"):
         judge_file(scores, reference="mono", margin=2.0)
+    ranks = table.set_column(
+        table.column_names.index("measure"), "measure", pa.array(["rank_distance"] * len(table))
+    )
+    pq.write_table(ranks, path)
+    assert found(path, margin=2.0)["m0.0"][0] == "no_degradation"
     console = Console(record=True, width=160, file=io.StringIO())
     print_verdicts(comparison, console)
     shown = console.export_text()
