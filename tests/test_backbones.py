@@ -12,6 +12,7 @@ from hybrid.backbones import BACKBONES, Backbone, backbone_digest, backbone_path
 from hybrid.data.catalog import DATASETS
 from hybrid.errors import BadInput
 from hybrid.hardware import cpu_precision
+from sweeps.seen import knows_training, maybe_seen_by, seen_by
 
 
 def model_folder(folder: Path, weights: bytes = b"weights") -> Path:
@@ -53,6 +54,14 @@ def test_folders_and_hub_names_are_backbones(tmp_path):
     row = BACKBONES["me5-small"]
     assert row.query_prompt
     assert resolve(row.source) == replace(row, name=row.source)
+
+
+def test_what_an_encoder_had_seen_is_known_by_its_hub_name_too():
+    name = BACKBONES["me5-small"].source
+    assert knows_training(name)
+    assert not knows_training("some-owner/some-model")
+    assert seen_by("nq", [name, "some-owner/some-model"]) == [name]
+    assert maybe_seen_by("scifact", [name, "some-owner/some-model"]) == [name]
 
 
 def test_a_digest_follows_the_content_and_nothing_else(tmp_path):

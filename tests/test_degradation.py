@@ -73,6 +73,16 @@ def test_a_bound_that_other_draws_could_put_beyond_the_margin_is_flagged() -> No
     assert "near_margin" not in judged(alone, margin=-exact + 1e-6).of("m0.5").flags
 
 
+def test_a_refused_verdict_is_near_no_margin() -> None:
+    table = score_table({"mono": 0.0, "m0.5": -0.02, "m0.25": -0.05, "m0.0": -0.1}, seeds=6, sd_seed=0)
+    lower = judged(table, margin=0.05).of("m0.5").lower
+    assert lower is not None
+    assert "near_margin" in judged(table, margin=-lower + 1e-6).of("m0.5").flags
+    refused = judged(table, margin=-lower + 1e-6, fewest_seeds=7).of("m0.5")
+    assert refused.verdict == "refused"
+    assert "near_margin" not in refused.flags
+
+
 def test_an_arm_is_called_lower_only_where_other_draws_would_call_it_so() -> None:
     def flags(shift: float) -> tuple[float, tuple[str, ...]]:
         table = score_table({"mono": 0.0, "m0.5": shift, "m0.25": -0.05, "m0.0": -0.1}, seeds=6, sd_seed=0)

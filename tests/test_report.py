@@ -221,6 +221,15 @@ def test_costs_are_means_and_least_times_of_the_trials_that_are_done(report):
     assert cells[2:6] == ["10", "9", "6", "4"]
 
 
+def test_seeds_and_clusters_have_columns_where_rows_differ(report):
+    first, *others = report["verdicts"]["rows"]
+    made = {**report, "verdicts": {**report["verdicts"], "rows": [{**first, "seeds": 2}, *others]}}
+    for one, wanted in ((report, False), (made, True)):
+        (table,) = (table for table in build_tables(one) if table.name == "verdict")
+        assert ("seeds" in table.columns) == ("query clusters" in table.columns) == wanted
+        assert any("in every row" in note for note in table.notes) != wanted
+
+
 def test_tables_and_figures_are_files_in_every_form(out, report):
     names = {table["name"] for table in report["tables"]}
     assert {
